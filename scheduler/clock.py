@@ -1,0 +1,39 @@
+"""The only reader of this host's clock; leases, windows and due times use the database's clock instead."""
+
+import time
+from datetime import UTC, datetime
+from typing import Final
+
+_BOOTTIME: Final = getattr(time, "CLOCK_BOOTTIME", time.CLOCK_MONOTONIC)
+
+
+def utc_now() -> datetime:
+    return datetime.now(UTC)
+
+
+def monotonic_s() -> float:
+    """Seconds that only measure durations: they never jump, and they count a suspended machine's sleep."""
+    return time.clock_gettime(_BOOTTIME)
+
+
+def iso(moment: datetime) -> str:
+    """The one written form of an instant: UTC, six decimals, `Z`; sorts as text.
+
+    Raises:
+        ValueError: the datetime is naive.
+    """
+    if moment.tzinfo is None:
+        raise ValueError("an instant needs a zone")
+    return moment.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%S.%fZ")
+
+
+def from_iso(text: str) -> datetime:
+    """Read what `iso` wrote, and any RFC 3339 time with a zone.
+
+    Raises:
+        ValueError: not such a time, or without a zone.
+    """
+    moment = datetime.fromisoformat(text)
+    if moment.tzinfo is None:
+        raise ValueError("an instant needs a zone")
+    return moment.astimezone(UTC)

@@ -1,0 +1,128 @@
+"""Queries on persons, their grants, enrolment codes and API tokens."""
+
+from collections.abc import Sequence
+from datetime import datetime
+from uuid import UUID
+
+from sqlalchemy import ColumnElement, and_, or_, select
+from sqlmodel import col
+
+from scheduler.db.tables import ApiToken, Enrolment, Grant, Mission, Person
+from scheduler.db.uow import UnitOfWork
+from scheduler.domain import people
+from scheduler.domain.people import Actor, Permission, Role
+from scheduler.errors import NotFoundError
+
+
+async def get(uow: UnitOfWork, person_id: UUID) -> Person:
+    person = await uow.session.get(Person, person_id)
+    if person is None:
+        raise NotFoundError(f"no person {person_id}")
+    return person
+
+
+async def find_by_code(uow: UnitOfWork, code: str) -> Person | None:
+    found = await uow.session.scalars(select(Person).where(col(Person.code) == code))
+    return found.one_or_none()
+
+
+async def get_by_code(uow: UnitOfWork, code: str) -> Person:
+    person = await find_by_code(uow, code)
+    if person is None:
+        raise NotFoundError(f"no person {code}")
+    return person
+
+
+async def find_all(uow: UnitOfWork) -> Sequence[Person]:
+    return (await uow.session.scalars(select(Person).order_by(col(Person.code)))).all()
+
+
+async def find_names(uow: UnitOfWork, ids: Sequence[UUID]) -> dict[UUID, str]:
+    rows = await uow.session.execute(
+        select(col(Person.id), col(Person.name)).where(col(Person.id).in_(ids))
+    )
+    return {row.id: row.name for row in rows}
+
+
+async def find_grants(
+    uow: UnitOfWork, *, person_id: UUID | None = None
+) -> Sequence[tuple[Grant, Mission, Person]]:
+    """All grants that were not revoked, proposed ones too."""
+    query = (
+        select(Grant, Mission, Person)
+        .join(Mission, col(Mission.id) == col(Grant.mission_id))
+        .join(Person, col(Person.id) == col(Grant.person_id))
+        .where(col(Grant.revoked_at).is_(None))
+        .order_by(col(Person.code), col(Mission.path), col(Grant.role))
+    )
+    if person_id is not None:
+        query = query.where(col(Grant.person_id) == person_id)
+    return (await uow.session.execute(query)).all()
+
+
+async def load_actor(
+    uow: UnitOfWork, person: Person, *, via: str, token: ApiToken | None = None
+) -> Actor:
+    """The person with the grants that are in force at the unit's `now`."""
+    query = (
+        select(Grant, col(Mission.path))
+        .join(Mission, col(Mission.id) == col(Grant.mission_id))
+        .where(col(Grant.person_id) == person.id, _in_force(uow.now))
+    )
+    rows = [] if not person.active else (await uow.session.execute(query)).all()
+    return Actor(
+        person_id=person.id,
+        grants=tuple(
+            people.Grant(
+                role=Role(grant.role), mission_path=path, may_approve_from=_ripe_from(grant)
+            )
+            for grant, path in rows
+        ),
+        scopes=frozenset(Permission) if token is None else frozenset(map(Permission, token.scopes)),
+        via=via,
+        token_id=None if token is None else token.id,
+        approvals_suspended_until=person.approvals_suspended_until,
+    )
+
+
+async def find_token(uow: UnitOfWork, token_sha256: str) -> tuple[ApiToken, Person] | None:
+    """The token that is neither revoked nor over, with its active person."""
+    query = (
+        select(ApiToken, Person)
+        .join(Person, col(Person.id) == col(ApiToken.person_id))
+        .where(
+            col(ApiToken.token_sha256) == token_sha256,
+            col(ApiToken.revoked_at).is_(None),
+            col(ApiToken.expires_at) > uow.now,
+            col(Person.active),
+        )
+    )
+    row = (await uow.session.execute(query)).one_or_none()
+    return None if row is None else row
+
+
+async def find_tokens(uow: UnitOfWork, person_id: UUID) -> Sequence[ApiToken]:
+    query = select(ApiToken).where(
+        col(ApiToken.person_id) == person_id, col(ApiToken.revoked_at).is_(None)
+    )
+    return (await uow.session.scalars(query)).all()
+
+
+async def find_enrolment(uow: UnitOfWork, code_sha256: str) -> Enrolment | None:
+    query = select(Enrolment).where(col(Enrolment.code_sha256) == code_sha256).with_for_update()
+    return (await uow.session.scalars(query)).one_or_none()
+
+
+def _in_force(now: datetime) -> ColumnElement[bool]:
+    return and_(
+        col(Grant.revoked_at).is_(None),
+        col(Grant.not_before) <= now,
+        or_(col(Grant.not_after).is_(None), col(Grant.not_after) > now),
+        or_(col(Grant.bootstrap), col(Grant.confirmed_at).is_not(None)),
+    )
+
+
+def _ripe_from(grant: Grant) -> datetime:
+    if grant.bootstrap or grant.confirmed_at is None:
+        return grant.not_before
+    return max(grant.not_before, grant.confirmed_at + people.NEW_GRANT_COOLDOWN)

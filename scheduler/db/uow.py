@@ -1,0 +1,175 @@
+"""The unit of work: one request, command or step is one transaction with one `now`, and its audit records.
+
+`commit` stands here and nowhere else. Jobs are sent after the commit; a lost one does no harm, because the sweep finds
+what is due in the database.
+"""
+
+import asyncio
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager, contextmanager
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Protocol
+from uuid import UUID
+
+from sqlalchemy import select
+from sqlalchemy.exc import DBAPIError, InterfaceError, InternalError, OperationalError
+from sqlalchemy.exc import TimeoutError as PoolTimeoutError
+from sqlalchemy.ext.asyncio import AsyncEngine, AsyncSession, async_sessionmaker
+
+from scheduler.audit.actions import Action
+from scheduler.audit.keys import InstanceKey
+from scheduler.audit.record import Record, build, seal_transaction
+from scheduler.canonical import JsonObject, JsonValue
+from scheduler.clock import monotonic_s
+from scheduler.db.engine import READ_ONLY, database_now
+from scheduler.db.tables import AuditOutbox
+from scheduler.domain.people import Actor
+from scheduler.errors import UnavailableError
+from scheduler.ids import new_id
+
+
+class DatabaseUnavailableError(UnavailableError):
+    """The database did not answer, refused the write, or its disk is full; nothing was changed."""
+
+    code = "database_unavailable"
+
+
+class Wake(Protocol):
+    """Ring for the lane of an account; never raises, because the sweep covers a lost ring."""
+
+    async def __call__(self, account_id: UUID, due_at: datetime) -> None: ...
+
+
+@dataclass(slots=True)
+class UnitOfWork:
+    """An open transaction; `now` is the database's clock when it began."""
+
+    session: AsyncSession
+    now: datetime
+    service: str  #: which process acts: `web`, `worker`, `cli`
+    read_at_s: float = field(default_factory=monotonic_s)  #: this host's monotonic time of `now`
+    records: list[Record] = field(default_factory=list)
+    wakes: dict[UUID, datetime] = field(default_factory=dict)
+
+    def record(
+        self,
+        action: Action,
+        on: JsonObject,
+        *,
+        actor: Actor | None = None,
+        detail: JsonObject | None = None,
+        refused: bool = False,
+    ) -> None:
+        """Put one audit record into this transaction: no change without it, and none without the change."""
+        by: dict[str, JsonValue] = {"via": self.service}
+        if actor is not None:
+            by = {"p": str(actor.person_id), "via": actor.via}
+            if actor.token_id is not None:
+                by["tok"] = str(actor.token_id)
+        self.records.append(
+            build(
+                record_id=str(new_id()),
+                at=self.now,
+                action=action,
+                by=by,
+                on=on,
+                detail=detail or {},
+                result="denied" if refused else "ok",
+            )
+        )
+
+    def wake(self, account_id: UUID, due_at: datetime) -> None:
+        """Ring for the account's lane once this unit has committed."""
+        earlier = self.wakes.get(account_id, due_at)
+        self.wakes[account_id] = min(earlier, due_at)
+
+    async def tick(self) -> datetime:
+        """Read the database's clock again, after a wait for a lock."""
+        self.now = (await self.session.execute(select(database_now()))).scalar_one()
+        self.read_at_s = monotonic_s()
+        return self.now
+
+
+async def _no_wake(account_id: UUID, due_at: datetime) -> None:
+    """Without a queue the sweep finds everything, at most a second later."""
+
+
+@dataclass(slots=True)
+class UnitOfWorkFactory:
+    """Opens units of work on one engine; `service` names the process in the records."""
+
+    engine: AsyncEngine
+    instance: InstanceKey
+    service: str
+    version: str
+    ring: Wake = _no_wake
+    _write_gate: asyncio.Lock = field(default_factory=asyncio.Lock)
+
+    @asynccontextmanager
+    async def __call__(self) -> AsyncIterator[UnitOfWork]:
+        """Open a writing unit; it commits at the end of the block or leaves no trace.
+
+        Raises:
+            DatabaseUnavailableError: the database is away, busy beyond its time, or its disk is full.
+        """
+        with _refusals():
+            async with self._turn(), self._sessions()() as session, session.begin():
+                uow = UnitOfWork(session, await _clock(session), self.service)
+                yield uow
+                self._write_records(uow)
+        for account_id, due_at in uow.wakes.items():
+            await self.ring(account_id, due_at)
+
+    @asynccontextmanager
+    async def read(self) -> AsyncIterator[UnitOfWork]:
+        """Open a unit that only reads; what it would write is rolled back."""
+        with _refusals():
+            async with self._sessions(read_only=True)() as session:
+                yield UnitOfWork(session, await _clock(session), self.service)
+                session.expunge_all()  # rows stay readable after the end
+
+    def _sessions(self, *, read_only: bool = False) -> async_sessionmaker[AsyncSession]:
+        engine = self.engine
+        if read_only:
+            engine = engine.execution_options(**{READ_ONLY: True})
+            if engine.dialect.name == "postgresql":  # one snapshot, as SQLite's WAL gives
+                engine = engine.execution_options(isolation_level="REPEATABLE READ")
+        return async_sessionmaker(engine, expire_on_commit=False, autoflush=True)
+
+    @asynccontextmanager
+    async def _turn(self) -> AsyncIterator[None]:
+        """On SQLite writers of one process take turns here, which is fair, instead of in SQLite's busy loop."""
+        if self.engine.dialect.name != "sqlite":
+            yield
+            return
+        async with self._write_gate:
+            yield
+
+    def _write_records(self, uow: UnitOfWork) -> None:
+        if uow.records:
+            for body in seal_transaction(
+                uow.records, self.instance, service=self.service, version=self.version
+            ):
+                uow.session.add(AuditOutbox(body=body))
+
+
+async def _clock(session: AsyncSession) -> datetime:
+    try:
+        return (await session.execute(select(database_now()))).scalar_one()
+    except OSError as exc:  # asyncpg's own, when nobody listens there
+        raise DatabaseUnavailableError("the database does not answer") from exc
+
+
+@contextmanager
+def _refusals() -> Iterator[None]:
+    """Turn the driver's operational errors into one refusal; integrity and programming errors pass."""
+    try:
+        yield
+    except PoolTimeoutError as exc:
+        raise DatabaseUnavailableError("the database is too busy") from exc
+    except DBAPIError as exc:
+        away = isinstance(exc, OperationalError | InterfaceError | InternalError)
+        if away or type(exc) is DBAPIError:
+            raise DatabaseUnavailableError(f"the database refused: {exc.orig}") from exc
+        raise

@@ -1,0 +1,137 @@
+"""Who may do what where: roles, the permissions they carry, and the mission tree as their scope."""
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from enum import StrEnum
+from types import MappingProxyType
+from typing import Final
+from uuid import UUID
+
+from scheduler.errors import ForbiddenError, NotFoundError
+
+
+class Role(StrEnum):
+    OFFICER = "officer"
+    SUPERVISOR = "supervisor"
+    ADMIN = "admin"
+    AUDITOR = "auditor"
+
+
+class Permission(StrEnum):
+    READ = "read"  #: posts, deliveries, accounts, missions in scope
+    WRITE = "write"  #: draft, edit, submit, withdraw, schedule, cancel
+    APPROVE = "approve"  #: approve and return
+    REPAIR = "repair"  #: end a hold or an unknown
+    STOP = "stop"  #: freeze and resume
+    MANAGE = "manage"  #: missions, persons, grants, accounts, policy
+    AUDIT = "audit"  #: read, export and verify the record
+
+
+#: An admin can neither write nor approve: taking over an admin publishes nothing.
+ROLE_PERMISSIONS: Final[Mapping[Role, frozenset[Permission]]] = MappingProxyType(
+    {
+        Role.OFFICER: frozenset({Permission.READ, Permission.WRITE, Permission.STOP}),
+        Role.SUPERVISOR: frozenset(
+            {
+                Permission.READ,
+                Permission.WRITE,
+                Permission.APPROVE,
+                Permission.REPAIR,
+                Permission.STOP,
+            }
+        ),
+        Role.ADMIN: frozenset({Permission.READ, Permission.MANAGE, Permission.STOP}),
+        Role.AUDITOR: frozenset({Permission.READ, Permission.AUDIT}),
+    }
+)
+
+#: A grant made after the installation approves nothing before this time is over.
+NEW_GRANT_COOLDOWN: Final = timedelta(hours=24)
+#: A person who was enrolled again approves nothing before this time is over.
+REENROLMENT_SUSPENSION: Final = timedelta(hours=24)
+
+
+class PermissionDeniedError(ForbiddenError):
+    """The person holds no grant for this here."""
+
+    code = "permission_denied"
+
+
+class ScopeDeniedError(ForbiddenError):
+    """The token was issued for less than the person may do."""
+
+    code = "token_scope"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Grant:
+    """A role on a mission and everything below it."""
+
+    role: Role
+    mission_path: str  #: ids from the root to the mission, `/…/…/`
+    may_approve_from: datetime  #: a young grant carries every permission but APPROVE
+
+    def covers(self, mission_path: str) -> bool:
+        return mission_path.startswith(self.mission_path)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Actor:
+    """The person who acts now, with the grants that are in force now."""
+
+    person_id: UUID
+    grants: tuple[Grant, ...]
+    scopes: frozenset[Permission] = field(default_factory=lambda: frozenset(Permission))
+    via: str  #: api, cli, worker
+    token_id: UUID | None = None
+    approvals_suspended_until: datetime | None = None
+
+    def may(self, permission: Permission, mission_path: str, *, now: datetime) -> bool:
+        if permission not in self.scopes:
+            return False
+        return any(
+            permission in ROLE_PERMISSIONS[grant.role] and self._is_ripe(grant, permission, now)
+            for grant in self.grants
+            if grant.covers(mission_path)
+        )
+
+    def require(self, permission: Permission, mission_path: str, *, now: datetime) -> None:
+        """Refuse unless the permission is held for the mission.
+
+        Raises:
+            NotFoundError: the person cannot even see the mission's things.
+            ScopeDeniedError: the token was issued for less.
+            PermissionDeniedError: seen, but not allowed.
+        """
+        if self.may(permission, mission_path, now=now):
+            return
+        if not self.sees(mission_path):
+            raise NotFoundError("not found")
+        if permission not in self.scopes:
+            raise ScopeDeniedError(f"this token does not carry the scope {permission}")
+        raise PermissionDeniedError(f"{permission} is not granted to you here", needs=permission)
+
+    def sees(self, mission_path: str) -> bool:
+        return any(grant.covers(mission_path) for grant in self.grants)
+
+    def paths(self, permission: Permission) -> frozenset[str]:
+        """The mission paths at whose top the permission is held; what is below is included."""
+        if permission not in self.scopes:
+            return frozenset()
+        return frozenset(
+            grant.mission_path
+            for grant in self.grants
+            if permission in ROLE_PERMISSIONS[grant.role]
+        )
+
+    def _is_ripe(self, grant: Grant, permission: Permission, now: datetime) -> bool:
+        if permission is not Permission.APPROVE:
+            return True
+        suspended = self.approvals_suspended_until
+        return grant.may_approve_from <= now and (suspended is None or suspended <= now)
+
+
+def path_of(ids: Iterable[UUID]) -> str:
+    """The path of a mission, from the ids of the root down to itself."""
+    return "/" + "".join(f"{each.hex}/" for each in ids)

@@ -1,0 +1,183 @@
+"""Finding terms and patterns in a text: one RE2 pass over all rules, then a look at the few that were hit.
+
+Case does not matter, nor does it matter whether a letter is composed, whether invisible characters stand between the
+letters, or which white space separates words. RE2 alone searches, in time linear in the text.
+"""
+
+import unicodedata
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from itertools import islice
+from typing import Final
+
+import re2
+import regex
+
+MAX_HITS: Final = 100  #: of one term or pattern in one text; further ones add nothing for a reader
+GROUP_SIZE: Final = 1_000  #: needles that one automaton looks for
+
+_NEEDLE_MEMORY: Final = 1 << 20  # bytes; a pattern that needs more is refused
+_GROUP_MEMORY: Final = 32 << 20  # bytes; reached only by large policies
+_SURROGATE: Final = regex.compile(r"[\ud800-\udfff]")
+_IGNORABLE: Final = regex.compile(r"\p{Default_Ignorable_Code_Point}")
+_CLUSTER: Final = regex.compile(r"\X")
+_WORD: Final = regex.compile(r"[\p{L}\p{N}\p{M}_]")
+_SINGLE_BYTE: Final = regex.compile(r"(?<!\\)(?:\\\\)*\\C")
+# A pattern that can match nothing does so in one of these, but for artful ones; `find` passes over what is left.
+_SAMPLES: Final = ("", "a", "  ", " a ")
+_SPACE: Final = r"[\s\p{Z}]+"
+
+Span = tuple[int, int]
+
+
+class PatternError(ValueError):
+    """Not a pattern that RE2 accepts, or one that matches nothing at all."""
+
+
+@dataclass(frozen=True, slots=True)
+class Folded:
+    """A text as it is searched; `starts` and `ends` lead back to the original, None where they are the same."""
+
+    text: str
+    data: bytes  #: the text in UTF-8
+    starts: Sequence[int] | None = None
+    ends: Sequence[int] | None = None
+
+    def original(self, start: int, end: int) -> Span:
+        if self.starts is None or self.ends is None:
+            return start, end
+        return self.starts[start], self.ends[end - 1]
+
+    def is_boundary(self, offset: int) -> bool:
+        """Whether no word runs across `offset`; an invisible character that was left out also ends a word."""
+        if not 0 < offset < len(self.text):
+            return True
+        if not (_WORD.match(self.text[offset - 1]) and _WORD.match(self.text[offset])):
+            return True
+        if self.starts is None or self.ends is None:
+            return False
+        return self.ends[offset - 1] < self.starts[offset]
+
+
+class Needle:
+    """One term (whole words only) or one pattern (as written)."""
+
+    __slots__ = ("_compiled", "_is_term", "source")
+
+    def __init__(self, source: str, *, is_term: bool) -> None:
+        """Compile it.
+
+        Raises:
+            PatternError: RE2 refuses the pattern, it matches the empty text, or nothing of the term is visible.
+        """
+        self._is_term = is_term
+        self.source = _term_pattern(source) if is_term else source
+        try:
+            self._compiled = re2.compile(self.source, _options(_NEEDLE_MEMORY))
+        except re2.error as error:
+            raise PatternError(_reason(error)) from error
+        if not is_term and _SINGLE_BYTE.search(source):
+            raise PatternError(r"\C matches half a letter")
+        if any(not match[0] for text in _SAMPLES for match in self._compiled.finditer(text)):
+            raise PatternError("it matches the empty text, so it would match everywhere")
+
+    def find(self, folded: Folded) -> Iterator[Span]:
+        """Yield spans in the original text, in order; the occurrences of a term may overlap."""
+        data = folded.data
+        position = 0  # of the search, in bytes
+        known = offset = 0  # where the last match started, in bytes and in characters
+        while position <= len(data) and (match := self._compiled.search(data, position)):
+            first, last = match.span()
+            position = first + 1 if self._is_term or first == last else last
+            if first == last:
+                continue
+            offset += len(data[known:first].decode())
+            known = first
+            end = offset + len(data[first:last].decode())
+            if not self._is_term or (folded.is_boundary(offset) and folded.is_boundary(end)):
+                yield folded.original(offset, end)
+
+
+class Matcher:
+    """All needles of a policy, searched together; a needle is known by its place in the sequence."""
+
+    __slots__ = ("_groups", "_needles")
+
+    def __init__(self, needles: Sequence[Needle], *, memory_bytes: int = _GROUP_MEMORY) -> None:
+        """Compile the groups; `memory_bytes` bounds each group's automaton.
+
+        Raises:
+            PatternError: a group does not fit in its memory.
+        """
+        self._needles = tuple(needles)
+        starts = range(0, len(self._needles), GROUP_SIZE)
+        groups = (self._needles[start : start + GROUP_SIZE] for start in starts)
+        self._groups = tuple(_build_group(group, memory_bytes) for group in groups)
+
+    def find(self, folded: Folded) -> dict[int, tuple[Span, ...]]:
+        """Return the spans, in the original text, of every needle that occurs."""
+        spans: dict[int, tuple[Span, ...]] = {}
+        for number, group in enumerate(self._groups):
+            for index in self._find_candidates(group, number * GROUP_SIZE, folded.data):
+                hits = tuple(islice(self._needles[index].find(folded), MAX_HITS))
+                if hits:
+                    spans[index] = hits
+        return spans
+
+    def _find_candidates(self, group: re2.Set, start: int, data: bytes) -> Iterable[int]:
+        """A search that ran out of memory answers nothing at all: then every needle of the group is looked for."""
+        size = min(len(self._needles) - start, GROUP_SIZE)
+        found = group.Match(data) or ()
+        if size not in found:
+            return range(start, start + size)
+        return sorted(start + index for index in found if index < size)
+
+
+def _build_group(needles: Sequence[Needle], memory_bytes: int) -> re2.Set:
+    group = re2.Set.SearchSet(_options(memory_bytes))
+    for needle in needles:
+        group.Add(needle.source)
+    group.Add("")  # found in every text, unless the search failed
+    try:
+        group.Compile()
+    except re2.error as error:
+        raise PatternError("too long together to be searched at once") from error
+    return group
+
+
+def fold(text: str) -> Folded:
+    """Compose the letters and leave out what is invisible, and remember where everything stood."""
+    if text.isascii():
+        return Folded(text, text.encode())
+    text = _SURROGATE.sub("\ufffd", text)
+    if unicodedata.is_normalized("NFC", text) and not _IGNORABLE.search(text):
+        return Folded(text, text.encode())
+    kept = [(offset, char) for offset, char in enumerate(text) if not _IGNORABLE.match(char)]
+    folded: list[str] = []
+    starts: list[int] = []
+    ends: list[int] = []
+    for cluster in _CLUSTER.finditer("".join(char for _, char in kept)):
+        composed = unicodedata.normalize("NFC", cluster[0])
+        folded.append(composed)
+        starts += [kept[cluster.start()][0]] * len(composed)
+        ends += [kept[cluster.end() - 1][0] + 1] * len(composed)
+    text = "".join(folded)
+    return Folded(text, text.encode(), starts, ends)
+
+
+def _term_pattern(term: str) -> str:
+    words = fold(term).text.split()
+    return _SPACE.join(re2.escape(word) for word in words)
+
+
+def _options(memory_bytes: int) -> re2.Options:
+    options = re2.Options()
+    options.max_mem = memory_bytes
+    options.case_sensitive = False
+    options.log_errors = False
+    return options
+
+
+def _reason(error: Exception) -> str:
+    reason = error.args[0]
+    return reason.decode(errors="replace") if isinstance(reason, bytes) else str(reason)

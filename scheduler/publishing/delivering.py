@@ -1,0 +1,138 @@
+"""One delivery, from claim to record: the only place that calls `publish`."""
+
+import asyncio
+from dataclasses import dataclass, replace
+from datetime import timedelta
+from typing import Final
+
+import structlog
+
+from adapters.base import Adapter, Credentials, Json, Slots, fill
+from adapters.errors import AdapterError, OutcomeUnknownError, UnavailableError
+from scheduler.clock import monotonic_s, utc_now
+from scheduler.db.uow import DatabaseUnavailableError, UnitOfWorkFactory
+from scheduler.media.errors import MediaCorruptError
+from scheduler.publishing.pace import sleep_until
+from scheduler.services import outcomes, publishing
+from scheduler.services.kit import Kit
+from scheduler.services.outcomes import Outcome
+from scheduler.services.publishing import Claimed, Intent, Work
+from scheduler.services.release import Obstacle
+from scheduler.vault.envelope import TokenUnavailableError
+
+log = structlog.get_logger()
+
+#: How much longer than its own time-out a publish call may take before its answer no longer counts.
+_ANSWER_GRACE: Final = timedelta(seconds=2)
+_RECORD_RETRY_S: Final = 0.5
+
+
+@dataclass(frozen=True, slots=True)
+class Courier:
+    """Carries one claimed delivery at a time to its platform."""
+
+    open_uow: UnitOfWorkFactory
+    kit: Kit
+    stopping: asyncio.Event
+
+    async def deliver(self, claimed: Claimed) -> None:
+        """Publish the parts of a delivery one after the other, as far as they may leave now."""
+        more = True
+        while more:
+            ready = await self._prepare(claimed)
+            if ready is None:
+                return
+            work, body = ready
+            if not await sleep_until(claimed.due_at_s, self.stopping):
+                async with self.open_uow() as uow:
+                    await publishing.unclaim(uow, claimed)
+                return
+            async with self.open_uow() as uow:
+                intent = await publishing.intend(uow, self.kit, work, body)
+            if intent is None:
+                return
+            more = await self._record(intent, await self._send(intent))
+
+    async def _prepare(self, claimed: Claimed) -> tuple[Work, bytes] | None:
+        """Everything that can be done before the instant and is not public: sign-in, uploads, filling."""
+        try:
+            async with self.open_uow() as uow:
+                work = await publishing.prepare(uow, self.kit, claimed)
+            if work is None:
+                return None
+            work = replace(work, credentials=await self._signed_in(work))
+            receipts = await self._upload(work)
+            return work, fill(work.payload.request, self._slots(work, receipts))
+        except AdapterError as exc:
+            error: AdapterError | Obstacle = exc
+        except MediaCorruptError as exc:
+            error = Obstacle(code=exc.code, message=str(exc))
+        except TokenUnavailableError as exc:
+            error = Obstacle(code=exc.code, message=str(exc))
+        async with self.open_uow() as uow:
+            await outcomes.record_unprepared(uow, claimed, error)
+        return None
+
+    async def _signed_in(self, work: Work) -> Credentials:
+        adapter = self._adapter(work)
+        if not work.must_refresh and not adapter.needs_refresh(work.credentials, utc_now()):
+            return work.credentials
+        credentials = await adapter.refresh(work.credentials)
+        async with self.open_uow() as uow:
+            await publishing.save_session(uow, self.kit, work.claimed, credentials)
+        return credentials
+
+    async def _upload(self, work: Work) -> dict[str, Json]:
+        adapter = self._adapter(work)
+        receipts = dict(work.media_receipts)
+        for media in work.payload.media:
+            if media.sha256 in receipts:
+                continue
+            data = self.kit.media.read(media.sha256)
+            receipts[media.sha256] = await adapter.upload(work.credentials, media, data)
+            async with self.open_uow() as uow:
+                await publishing.save_media(uow, work.claimed, media.sha256, receipts[media.sha256])
+        return receipts
+
+    async def _send(self, intent: Intent) -> Outcome:
+        """The one call that makes something public; it is never repeated here."""
+        work, adapter = intent.work, self._adapter(intent.work)
+        if monotonic_s() > intent.send_before_s:
+            return UnavailableError("this process slept past its lease", code="lease_short")
+        limit = adapter.capabilities.publish_timeout + _ANSWER_GRACE
+        try:
+            async with asyncio.timeout(limit.total_seconds()):
+                return await adapter.publish(work.credentials, intent.body, work.key)
+        except AdapterError as exc:
+            return exc
+        except TimeoutError:
+            return OutcomeUnknownError("no answer within the time-out", code="timeout")
+        except Exception as exc:  # whatever broke, the bytes may have left
+            log.exception("publish.failed")
+            return OutcomeUnknownError(f"broke off: {type(exc).__name__}", code="internal_error")
+
+    async def _record(self, intent: Intent, outcome: Outcome) -> bool:
+        """Record while the lease lasts; after that the delivery is looked up instead."""
+        while True:
+            try:
+                async with self.open_uow() as uow:
+                    more = await outcomes.record(uow, self.kit, intent, outcome)
+            except DatabaseUnavailableError as exc:
+                if monotonic_s() + _RECORD_RETRY_S > intent.record_before_s:
+                    raise
+                log.warning("record.postponed", why=str(exc))
+                await asyncio.sleep(_RECORD_RETRY_S)
+            else:
+                return more
+
+    def _adapter(self, work: Work) -> Adapter:
+        return self.kit.platform(work.platform)
+
+    def _slots(self, work: Work, receipts: dict[str, Json]) -> Slots:
+        return Slots(
+            media=receipts,
+            parent=work.parent,
+            root=work.root,
+            record_key=self._adapter(work).record_key(work.created_at, work.key),
+            created_at=work.created_at,
+        )

@@ -1,0 +1,120 @@
+"""The engine: from the clock to the claim, the intent, the platform and the record.
+
+Its loops need the database alone. arq only nudges them; without Redis everything leaves just the same.
+"""
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from contextlib import suppress
+from dataclasses import dataclass, field
+from datetime import timedelta
+from functools import partial
+from typing import Final
+from uuid import UUID
+
+import structlog
+
+from scheduler.clock import monotonic_s
+from scheduler.db.posts import StaleStateError
+from scheduler.db.uow import DatabaseUnavailableError, UnitOfWorkFactory
+from scheduler.domain.delivery_flow import DeliveryState
+from scheduler.publishing.delivering import Courier
+from scheduler.publishing.looking import look_up, read_back
+from scheduler.services import outcomes, publishing
+from scheduler.services.kit import Kit
+from scheduler.services.publishing import Claimed
+
+log = structlog.get_logger()
+
+CLAIM_AHEAD: Final = timedelta(seconds=3)
+_SWEEP_S: Final = 1.0
+_MOST_IN_HAND: Final = 200
+_BATCH: Final = 100
+
+
+@dataclass(slots=True)
+class Engine:
+    """One process's share of the publishing; any number may run side by side on PostgreSQL."""
+
+    open_uow: UnitOfWorkFactory
+    kit: Kit
+    worker: str  #: a name nobody else uses: host, process, start
+    _nudge: asyncio.Event = field(default_factory=asyncio.Event)
+    _in_hand: dict[UUID, asyncio.Task[None]] = field(default_factory=dict)
+    last_sweep_s: float = 0.0  #: monotonic; the health check looks at it
+
+    async def nudge(self) -> None:
+        """Look at the database now; a doorbell may ring too often or never."""
+        self._nudge.set()
+
+    async def run(self, stopping: asyncio.Event) -> None:
+        """Publish until `stopping`; then finish what is in flight and give back the rest."""
+        async with asyncio.TaskGroup() as group:
+            stopper = group.create_task(stopping.wait())
+            group.create_task(self._every(_SWEEP_S, stopping, self._recover))
+            group.create_task(self._every(_SWEEP_S, stopping, self._look))
+            while not stopping.is_set():
+                self._nudge.clear()
+                await self._guarded(lambda: self._claim(group, stopping))
+                self.last_sweep_s = monotonic_s()
+                await self._wait_for_nudge(stopper)
+
+    async def _claim(self, group: asyncio.TaskGroup, stopping: asyncio.Event) -> None:
+        room = min(_MOST_IN_HAND - len(self._in_hand), _BATCH)
+        if room <= 0:
+            return
+        async with self.open_uow() as uow:
+            found = await publishing.claim(uow, worker=self.worker, ahead=CLAIM_AHEAD, limit=room)
+        for claimed in found:
+            task = group.create_task(self._deliver(claimed, stopping))
+            self._in_hand[claimed.delivery_id] = task
+        if len(found) == room:
+            self._nudge.set()
+
+    async def _deliver(self, claimed: Claimed, stopping: asyncio.Event) -> None:
+        courier = Courier(self.open_uow, self.kit, stopping)
+        try:
+            with structlog.contextvars.bound_contextvars(delivery=str(claimed.delivery_id)):
+                await self._guarded(lambda: courier.deliver(claimed))
+        finally:
+            self._in_hand.pop(claimed.delivery_id, None)
+            self._nudge.set()  # the account is free for its next post
+
+    async def _recover(self) -> None:
+        async with self.open_uow() as uow:
+            await outcomes.recover(uow, self.kit, limit=_BATCH)
+            await outcomes.sweep_windows(uow, limit=_BATCH)
+
+    async def _look(self) -> None:
+        for state, look in ((DeliveryState.UNKNOWN, look_up), (DeliveryState.SENT, read_back)):
+            async with self.open_uow() as uow:
+                looks = await outcomes.start_looks(uow, self.kit, state, limit=_BATCH)
+            async with asyncio.TaskGroup() as group:
+                for each in looks:
+                    step = partial(look, self.open_uow, self.kit, each)
+                    group.create_task(self._guarded(step))
+
+    async def _every(
+        self, seconds: float, stopping: asyncio.Event, step: Callable[[], Awaitable[None]]
+    ) -> None:
+        while not stopping.is_set():
+            await self._guarded(step)
+            with suppress(TimeoutError):
+                async with asyncio.timeout(seconds):
+                    await stopping.wait()
+
+    async def _guarded(self, step: Callable[[], Awaitable[None]]) -> None:
+        """Run a step whose loss is harmless: whatever it leaves half done, the database shows to the next."""
+        try:
+            await step()
+        except StaleStateError as exc:
+            log.info("step.overtaken", why=str(exc))
+        except DatabaseUnavailableError as exc:
+            log.warning("database.unavailable", why=str(exc))
+        except Exception:  # a bug in one delivery must not end the others
+            log.exception("step.failed")
+
+    async def _wait_for_nudge(self, stopper: asyncio.Task[bool]) -> None:
+        waiter = asyncio.ensure_future(self._nudge.wait())
+        await asyncio.wait({waiter, stopper}, timeout=_SWEEP_S, return_when=asyncio.FIRST_COMPLETED)
+        waiter.cancel()

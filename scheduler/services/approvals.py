@@ -1,0 +1,153 @@
+"""The supervisor's decision: it binds the digest that was read, and never one's own words."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from uuid import UUID
+
+from scheduler.db import deliveries, posts
+from scheduler.db.posts import PostParts
+from scheduler.db.tables import Approval, Comment, Post
+from scheduler.db.uow import UnitOfWork
+from scheduler.domain.delivery_flow import DeliveryMove
+from scheduler.domain.lateness import window_end
+from scheduler.domain.people import Actor, Permission
+from scheduler.domain.post_flow import PostMove, PostState, plan
+from scheduler.errors import ConflictError, ForbiddenError, InvalidError
+from scheduler.policy.evaluation import Finding
+from scheduler.services import rendering
+from scheduler.services.judging import find_findings, refuse_blocked
+from scheduler.services.posts import require_future
+
+
+class SelfApprovalError(ForbiddenError):
+    """Separation of duties goes by person: whoever wrote or changed it does not approve it."""
+
+    code = "self_approval"
+
+
+class StaleContentError(ConflictError):
+    """What was read is not what stands there now."""
+
+    code = "content_changed"
+
+
+class CommentMissingError(InvalidError):
+    code = "comment_missing"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Review:
+    """Everything a supervisor decides on."""
+
+    parts: PostParts
+    digest: str
+    findings: tuple[Finding, ...]
+
+
+async def find_awaiting(uow: UnitOfWork, actor: Actor) -> Sequence[Post]:
+    return await posts.find_awaiting(uow, actor)
+
+
+async def get_review(uow: UnitOfWork, actor: Actor, post_id: UUID) -> Review:
+    post = await posts.get(uow, actor, post_id)
+    parts = await posts.load_parts(uow, post)
+    findings, policy = await find_findings(uow, parts)
+    digest = rendering.build_statement(parts, post.policy or policy.digest).digest()
+    return Review(parts=parts, digest=digest, findings=findings)
+
+
+async def approve(uow: UnitOfWork, actor: Actor, post_id: UUID, *, digest: str) -> Post:
+    """Approve exactly the content with this digest, and schedule it unless the author wanted to.
+
+    Raises:
+        SelfApprovalError: the person wrote or changed the post.
+        StaleContentError: the content is not what the digest says.
+        PolicyBlockedError, TimePastError: what was fine at submission no longer is.
+    """
+    post = await posts.get(uow, actor, post_id, needs=Permission.APPROVE)
+    plan(PostState(post.state), PostMove.APPROVE)
+    if actor.person_id in await posts.find_editors(uow, post.id):
+        raise SelfApprovalError("you wrote or changed this post; somebody else has to approve it")
+    parts = await posts.load_parts(uow, post)
+    statement = rendering.build_statement(parts, post.policy or "")
+    if not digest == post.digest == statement.digest():
+        raise StaleContentError(
+            "the post is not what you read; look at it again", digest=statement.digest()
+        )
+    findings, _ = await find_findings(uow, parts)
+    refuse_blocked(findings)
+    require_future(post, uow.now)
+    approval = Approval(
+        post_id=post.id,
+        revision=post.revision,
+        digest=digest,
+        policy=post.policy or "",
+        person_id=actor.person_id,
+        decided_at=uow.now,
+    )
+    uow.session.add(approval)
+    await posts.move(
+        uow,
+        post,
+        PostMove.APPROVE,
+        actor=actor,
+        detail={"approval": str(approval.id), "digest": digest, "policy": approval.policy},
+    )
+    if post.schedule_on_approval:
+        await _schedule(uow, actor, parts)
+    return post
+
+
+async def send_back(uow: UnitOfWork, actor: Actor, post_id: UUID, *, comment: str) -> Post:
+    """Return a post to its author with what has to change."""
+    if not comment.strip():
+        raise CommentMissingError("say what has to change")
+    post = await posts.get(uow, actor, post_id, needs=Permission.APPROVE)
+    uow.session.add(
+        Comment(
+            post_id=post.id,
+            revision=post.revision,
+            person_id=actor.person_id,
+            kind="return",
+            text=comment,
+            created_at=uow.now,
+        )
+    )
+    await posts.move(
+        uow,
+        post,
+        PostMove.RETURN,
+        actor=actor,
+        detail={"revision": post.revision + 1},
+        revision=post.revision + 1,
+        digest=None,
+        policy=None,
+    )
+    return post
+
+
+async def schedule(uow: UnitOfWork, actor: Actor, post_id: UUID) -> Post:
+    """Let an approved post go at its time."""
+    post = await posts.get(uow, actor, post_id, needs=Permission.WRITE)
+    plan(PostState(post.state), PostMove.SCHEDULE)
+    require_future(post, uow.now)
+    await _schedule(uow, actor, await posts.load_parts(uow, post))
+    return post
+
+
+async def _schedule(uow: UnitOfWork, actor: Actor, parts: PostParts) -> None:
+    post = parts.post
+    await posts.move(uow, post, PostMove.SCHEDULE, actor=actor)
+    for delivery, account in parts.deliveries:
+        due = delivery.due_at or uow.now
+        await deliveries.move(
+            uow,
+            delivery,
+            DeliveryMove.READY,
+            actor=actor,
+            due_at=due,
+            wake_at=due,
+            expires_at=window_end(due_at=due, not_after=post.not_after),
+            reason="",
+        )
+        uow.wake(account.id, due)

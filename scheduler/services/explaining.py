@@ -1,0 +1,112 @@
+"""Why a post is not public yet: every rule with its reason, and everything it waits for."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Final
+from uuid import UUID
+
+from scheduler.db import posts, rules, sight
+from scheduler.db.posts import PostParts
+from scheduler.db.tables import Account, Delivery
+from scheduler.db.uow import UnitOfWork
+from scheduler.domain.delivery_flow import DeliveryState
+from scheduler.domain.people import Actor
+from scheduler.domain.post_flow import PostState
+from scheduler.errors import ChanceryError
+from scheduler.policy.evaluation import Row, explain
+from scheduler.policy.rules import Policy
+from scheduler.services import judging, release
+from scheduler.services.inspection import Flaw, find_flaws
+from scheduler.services.kit import Kit
+from scheduler.services.posts import require_future
+from scheduler.services.release import Obstacle
+
+_OPEN: Final = frozenset({PostState.DRAFT, PostState.IN_REVIEW, PostState.APPROVED})
+_STUCK: Final = frozenset(
+    {DeliveryState.HELD, DeliveryState.UNKNOWN, DeliveryState.REJECTED, DeliveryState.EXPIRED}
+)
+_WAITING: Final[Mapping[PostState, tuple[str, str]]] = {
+    PostState.DRAFT: ("not_submitted", "its author has not submitted it yet"),
+    PostState.IN_REVIEW: ("not_approved", "nobody has approved it yet"),
+    PostState.APPROVED: ("not_scheduled", "it is approved, but nobody has scheduled it yet"),
+    PostState.CANCELLED: ("cancelled", "it was cancelled"),
+}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Hindrance:
+    """What stands between a post, or one account of it, and publication."""
+
+    account: str | None
+    code: str
+    message: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Explanation:
+    rows: tuple[Row, ...]
+    flaws: tuple[Flaw, ...]
+    hindrances: tuple[Hindrance, ...]
+
+
+async def explain_post(uow: UnitOfWork, kit: Kit, actor: Actor, post_id: UUID) -> Explanation:
+    """Every rule of the policy with its reason, and every hindrance now."""
+    post = await sight.get_post(uow, actor, post_id)
+    parts = await posts.load_parts(uow, post)
+    policy = Policy.parse((await rules.get_policy(uow)).body)
+    _, flaws = await find_flaws(uow, kit, parts)
+    return Explanation(
+        rows=explain(policy, judging.facts_of(parts)),
+        flaws=tuple(flaws),
+        hindrances=tuple(await _find_hindrances(uow, parts)),
+    )
+
+
+async def _find_hindrances(uow: UnitOfWork, parts: PostParts) -> list[Hindrance]:
+    found = []
+    if (stop := await rules.find_stop(uow)) is not None:
+        found.append(_hindrance("stopped", f"publishing is stopped: {stop.reason}"))
+    state = PostState(parts.post.state)
+    if state in _WAITING:
+        found.append(_hindrance(*_WAITING[state]))
+    if state in _OPEN:
+        found += await _find_refusals(uow, parts)
+    for delivery, account in parts.deliveries:
+        found += await _find_on_account(uow, delivery, account)
+    return found
+
+
+async def _find_on_account(
+    uow: UnitOfWork, delivery: Delivery, account: Account
+) -> list[Hindrance]:
+    found = []
+    if account.state != "active":
+        message = f"the account is {account.state}: {account.state_reason}"
+        found.append(_hindrance("account_out_of_service", message, account.code))
+    if delivery.state in _STUCK:
+        found.append(_hindrance(f"delivery_{delivery.state}", delivery.reason, account.code))
+    if delivery.state == DeliveryState.READY and not found:
+        cleared = await release.clear(uow, delivery, account)
+        if isinstance(cleared, Obstacle):
+            found.append(_hindrance(cleared.code, cleared.message, account.code))
+    return found
+
+
+async def _find_refusals(uow: UnitOfWork, parts: PostParts) -> list[Hindrance]:
+    """What submitting or approving would be refused for."""
+    found = []
+    try:
+        require_future(parts.post, uow.now)
+    except ChanceryError as exc:
+        found.append(_hindrance(exc.code, str(exc)))
+    findings, _ = await judging.find_findings(uow, parts)
+    found += [
+        _hindrance("policy_blocked", f"rule {finding.rule}: {finding.message}")
+        for finding in findings
+        if judging.is_blocking(finding)
+    ]
+    return found
+
+
+def _hindrance(code: str, message: str, account: str | None = None) -> Hindrance:
+    return Hindrance(account=account, code=code, message=message)

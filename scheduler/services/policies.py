@@ -1,0 +1,30 @@
+"""The policy in force: read, tried on posts, and replaced by an admin."""
+
+from scheduler.db import missions, rules
+from scheduler.db.tables import PolicyVersion
+from scheduler.db.uow import UnitOfWork
+from scheduler.domain.people import Actor, Permission
+from scheduler.errors import ConflictError, NotFoundError
+from scheduler.services.installation import insert_policy
+
+
+class PolicyUnchangedError(ConflictError):
+    code = "policy_unchanged"
+
+
+async def get_active(uow: UnitOfWork) -> PolicyVersion:
+    return await rules.get_policy(uow)
+
+
+async def activate(uow: UnitOfWork, actor: Actor, body: bytes) -> PolicyVersion:
+    """Put a policy file in force; what it forbids of the posts already approved will be held."""
+    root = await missions.find_root(uow)
+    if root is None:
+        raise NotFoundError("nothing is installed here yet; run `chancery init`")
+    actor.require(Permission.MANAGE, root.path, now=uow.now)
+    await rules.enter_gate(uow, exclusive=True)
+    before = await rules.get_policy(uow)
+    row = insert_policy(uow, body, actor=actor)
+    if row.digest == before.digest:
+        raise PolicyUnchangedError(f"this policy is in force already (version {row.version})")
+    return row

@@ -1,0 +1,50 @@
+"""The sequencer: moves records from the outbox into the tree, and signs its head.
+
+One sequencer is active at a time, by a lease; two cannot fork the log even so, because whoever extends the tree holds
+the head's row, and the sequence numbers come from it.
+"""
+
+from datetime import timedelta
+from typing import Final
+
+from scheduler.audit import tree
+from scheduler.audit.keys import LogKeys
+from scheduler.audit.record import parse_record, seal_line
+from scheduler.db import log
+from scheduler.db.log import Row
+from scheduler.db.tables import Checkpoint
+from scheduler.db.uow import UnitOfWork
+
+LEASE: Final = timedelta(seconds=10)
+BATCH: Final = 500
+
+
+async def count_unsealed(uow: UnitOfWork) -> int:
+    return await log.count_unsealed(uow)
+
+
+async def seal(uow: UnitOfWork, keys: LogKeys, *, owner: str) -> int | None:
+    """Seal up to `BATCH` records and sign the new head; None while another sequencer is active.
+
+    Answers how many were sealed; a full batch means that there may be more.
+    """
+    if await log.take_lease(uow, owner, LEASE) is None:
+        return None
+    head = await log.lock_head(uow)
+    outbox = await log.find_unsealed(uow, limit=BATCH)
+    if not outbox:
+        return 0
+    leaves: list[Row] = []
+    hashes = []
+    for seq, row in enumerate(outbox, start=head.size):
+        line = seal_line(row.body, seq=seq, sealed_at=uow.now)
+        hashes.append(tree.leaf_hash(line))
+        row.seq = seq
+        subject = str(parse_record(row.body).on["id"])
+        leaves.append({"seq": seq, "line": line, "hash": hashes[-1], "subject": subject})
+    extended = tree.Frontier.from_json(head.size, head.frontier).extend(hashes)
+    await log.append(uow, leaves, extended.as_rows())
+    head.size, head.frontier = extended.frontier.size, extended.frontier.as_json()
+    note = keys.sign_checkpoint(size=head.size, root=extended.frontier.root(), at=uow.now)
+    uow.session.add(Checkpoint(size=head.size, note=note.decode(), signed_at=uow.now))
+    return len(outbox)

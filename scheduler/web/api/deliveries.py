@@ -1,0 +1,167 @@
+"""Deliveries: what became of each post on each account, and how a person ends a hold."""
+
+from datetime import datetime, timedelta
+from typing import Annotated, Any, Final
+from uuid import UUID
+
+from pydantic import Field, StringConstraints
+
+from scheduler.db import deliveries as rows
+from scheduler.db import sight
+from scheduler.db.tables import Account, Delivery
+from scheduler.domain.delivery_flow import DeliveryState
+from scheduler.domain.post_flow import IllegalMoveError
+from scheduler.errors import NotFoundError
+from scheduler.services import deliveries
+from scheduler.services.deliveries import (
+    AddressMissingError,
+    MaybePublicError,
+    Resolution,
+    WindowOverError,
+)
+from scheduler.services.postures import ReasonMissingError
+from scheduler.web.api.fields import Note
+from scheduler.web.paging import Page, Paging, cut
+from scheduler.web.parsing import Input
+from scheduler.web.routing import Answer, Route, Step, get, post
+
+_DAY_MINUTES: Final = 24 * 60
+
+
+class DeliveriesQuery(Paging):
+    state: Annotated[list[DeliveryState], Field(default_factory=list)]
+
+
+class RetryBody(Input):
+    reason: Note
+    not_public: bool = False
+    delay_minutes: Annotated[int, Field(ge=0, le=_DAY_MINUTES)] = 0
+
+
+class ResolveBody(Input):
+    reason: Note
+    resolution: Resolution
+    url: Annotated[str, StringConstraints(max_length=2000)] = ""
+
+
+class DeliveryAnswer(Answer):
+    id: UUID
+    post: UUID
+    account: str
+    platform: str
+    state: DeliveryState
+    due_at: datetime | None
+    sent_at: datetime | None
+    expires_at: datetime | None
+    remote_url: str | None
+    reason: str
+    updated_at: datetime
+
+
+class AttemptAnswer(Answer):
+    number: int
+    part: int
+    outcome: str | None
+    code: str
+    message: str
+    started_at: datetime
+    ended_at: datetime | None
+    request_sha256: str
+    evidence: dict[str, Any]
+
+
+class DeliveryWhole(DeliveryAnswer):
+    """A delivery with every try of every part."""
+
+    attempts: list[AttemptAnswer]
+
+
+async def list_deliveries(step: Step, query: DeliveriesQuery) -> Page[DeliveryAnswer]:
+    """The deliveries in sight, newest first."""
+    found = await rows.find_page(
+        step.uow, step.actor, states=query.state, before=query.cursor, limit=query.limit + 1
+    )
+    shown, cursor = cut(found, query.limit, lambda pair: pair[0].id)
+    return Page(
+        items=[DeliveryAnswer(**_line(delivery, account)) for delivery, account in shown],
+        next=cursor,
+    )
+
+
+async def show_delivery(step: Step) -> DeliveryWhole:
+    """One delivery, with the evidence of every try."""
+    return await _show(step)
+
+
+async def retry_delivery(step: Step, body: RetryBody) -> DeliveryWhole:
+    """Let a held or refused delivery go again."""
+    await deliveries.release(
+        step.uow,
+        step.actor,
+        step.uuid("delivery_id"),
+        reason=body.reason,
+        not_public=body.not_public,
+        delay=timedelta(minutes=body.delay_minutes),
+    )
+    return await _show(step)
+
+
+async def resolve_delivery(step: Step, body: ResolveBody) -> DeliveryWhole:
+    """End a held or refused delivery for good."""
+    await deliveries.resolve(
+        step.uow,
+        step.actor,
+        step.uuid("delivery_id"),
+        reason=body.reason,
+        resolution=body.resolution,
+        url=body.url,
+    )
+    return await _show(step)
+
+
+async def _show(step: Step) -> DeliveryWhole:
+    delivery, account = await sight.get_delivery(step.uow, step.actor, step.uuid("delivery_id"))
+    fields = AttemptAnswer.model_fields
+    return DeliveryWhole(
+        **_line(delivery, account),
+        attempts=[
+            AttemptAnswer(**{name: getattr(attempt, name) for name in fields})
+            for attempt in await rows.find_attempts(step.uow, delivery.id)
+        ],
+    )
+
+
+def _line(delivery: Delivery, account: Account) -> dict[str, Any]:
+    return {
+        "id": delivery.id,
+        "post": delivery.post_id,
+        "account": account.code,
+        "platform": account.platform,
+        "state": DeliveryState(delivery.state),
+        "due_at": delivery.due_at,
+        "sent_at": delivery.sent_at,
+        "expires_at": delivery.expires_at,
+        "remote_url": delivery.remote_url,
+        "reason": delivery.reason,
+        "updated_at": delivery.updated_at,
+    }
+
+
+_NEEDS: Final = "repair, at the post's mission"
+_ENDING: Final = (NotFoundError, IllegalMoveError, ReasonMissingError)
+ROUTES: Final[tuple[Route, ...]] = (
+    get("/deliveries", list_deliveries),
+    get("/deliveries/{delivery_id}", show_delivery, errors=(NotFoundError,)),
+    post(
+        "/deliveries/{delivery_id}/retry",
+        retry_delivery,
+        _NEEDS,
+        errors=(*_ENDING, MaybePublicError, WindowOverError),
+    ),
+    post(
+        "/deliveries/{delivery_id}/resolve",
+        resolve_delivery,
+        _NEEDS,
+        errors=(*_ENDING, AddressMissingError),
+    ),
+)

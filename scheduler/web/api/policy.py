@@ -1,0 +1,116 @@
+"""The policy: read the one in force, check and try another, put it in force."""
+
+from datetime import datetime
+from typing import Annotated, Final
+
+from pydantic import Field, StringConstraints
+
+from scheduler.db.tables import PolicyVersion
+from scheduler.domain.text import MAX_TEXT_LENGTH
+from scheduler.errors import NotFoundError
+from scheduler.policy.evaluation import PostFacts, Row, evaluate, explain
+from scheduler.policy.rules import Policy, PolicyInvalidError
+from scheduler.services import policies
+from scheduler.services.policies import PolicyUnchangedError
+from scheduler.web.api.fields import Language, PostClass
+from scheduler.web.api.post_answers import FindingAnswer
+from scheduler.web.api.posts import RuleLine
+from scheduler.web.parsing import MAX_JSON_BYTES, Input
+from scheduler.web.routing import Answer, Route, Step, Unit, get, post
+
+PolicyText = Annotated[str, StringConstraints(min_length=1, max_length=MAX_JSON_BYTES)]
+
+
+class PolicyBody(Input):
+    body: PolicyText
+
+
+class TryBody(Input):
+    """A text to be judged, by the policy in force or by the one in `body`."""
+
+    body: PolicyText | None = None
+    text: Annotated[str, StringConstraints(max_length=MAX_TEXT_LENGTH)]
+    language: Language
+    post_class: Annotated[PostClass, Field(alias="class")] = "routine"
+
+
+class PolicyAnswer(Answer):
+    version: str
+    digest: str
+    activated_at: datetime
+    body: str
+
+
+class CheckAnswer(Answer):
+    ok: bool
+    version: str
+    digest: str
+    rules: int
+
+
+class TryAnswer(Answer):
+    version: str
+    digest: str
+    findings: list[FindingAnswer]
+    rules: list[RuleLine]
+
+
+async def show_policy(step: Step) -> PolicyAnswer:
+    """The policy in force, as it was written."""
+    return _answer(await policies.get_active(step.uow))
+
+
+async def check_policy(step: Step, body: PolicyBody) -> CheckAnswer:  # noqa: ARG001 - anybody may check
+    """Read a policy file strictly, without putting it in force."""
+    policy = Policy.parse(body.body.encode())
+    return CheckAnswer(
+        ok=True, version=policy.version, digest=policy.digest, rules=len(policy.rules)
+    )
+
+
+async def activate_policy(step: Step, body: PolicyBody) -> PolicyAnswer:
+    """Put a policy in force; what it forbids of the posts already approved will be held."""
+    return _answer(await policies.activate(step.uow, step.actor, body.body.encode()))
+
+
+async def try_policy(step: Step, body: TryBody) -> TryAnswer:
+    """What a policy says of a text, rule by rule."""
+    if body.body is None:
+        policy = Policy.parse((await policies.get_active(step.uow)).body)
+    else:
+        policy = Policy.parse(body.body.encode())
+    facts = PostFacts.of(body.post_class, {body.language: body.text})
+    return TryAnswer(
+        version=policy.version,
+        digest=policy.digest,
+        findings=[FindingAnswer.of(finding) for finding in evaluate(policy, facts)],
+        rules=[build_rule_line(row) for row in explain(policy, facts)],
+    )
+
+
+def build_rule_line(row: Row) -> RuleLine:
+    return RuleLine(
+        rule=row.rule, version=row.version, effect=row.effect, outcome=row.outcome, why=row.why
+    )
+
+
+def _answer(row: PolicyVersion) -> PolicyAnswer:
+    return PolicyAnswer(
+        version=row.version,
+        digest=row.digest,
+        activated_at=row.activated_at,
+        body=bytes(row.body).decode(),
+    )
+
+
+ROUTES: Final[tuple[Route, ...]] = (
+    get("/policy", show_policy, "any token"),
+    post("/policy/check", check_policy, "any token", unit=Unit.READ, errors=(PolicyInvalidError,)),
+    post(
+        "/policy",
+        activate_policy,
+        "manage, at the headquarters",
+        errors=(NotFoundError, PolicyInvalidError, PolicyUnchangedError),
+    ),
+    post("/policy/test", try_policy, "any token", unit=Unit.READ, errors=(PolicyInvalidError,)),
+)

@@ -1,0 +1,106 @@
+"""What officers send: a post's texts, pictures, targets and time."""
+
+from typing import Annotated, Any
+
+from pydantic import ConfigDict, Field, StringConstraints
+
+from scheduler.domain.calendar import Choice
+from scheduler.domain.lateness import DEFAULT_LATE_MINUTES
+from scheduler.domain.text import MAX_TEXT_LENGTH
+from scheduler.services.posts import When, Writing
+from scheduler.web.api.fields import (
+    Code,
+    Digest,
+    Hash,
+    Instant,
+    Language,
+    Name,
+    Note,
+    PostClass,
+    Zone,
+)
+from scheduler.web.parsing import Input
+
+_WEEK_MINUTES = 7 * 24 * 60
+
+
+class ImageBody(Input):
+    sha256: Hash
+    alt: Annotated[str, StringConstraints(max_length=10_000)] = ""
+
+
+class SegmentBody(Input):
+    """One post of a thread."""
+
+    text: Annotated[str, StringConstraints(max_length=MAX_TEXT_LENGTH)]
+    media: Annotated[list[ImageBody], Field(max_length=20, default_factory=list)]
+
+
+Segments = Annotated[list[SegmentBody], Field(min_length=1, max_length=100)]
+
+
+class WhenBody(Input):
+    """A wall time as people say it, or `local: null` for as soon as it is approved."""
+
+    local: Annotated[str, StringConstraints(max_length=40)] | None
+    zone: Zone | None = None
+    choice: Choice | None = None
+    late_minutes: Annotated[int, Field(ge=0, le=_WEEK_MINUTES)] = DEFAULT_LATE_MINUTES
+    not_after: Instant | None = None
+
+
+class LinkCardBody(Input):
+    uri: Annotated[str, StringConstraints(pattern=r"^https?://[^\s]{1,2000}$")]
+    title: Annotated[str, StringConstraints(min_length=1, max_length=500)]
+    description: Annotated[str, StringConstraints(max_length=1000)] = ""
+
+
+class WritingBody(Input):
+    """What can be changed later; a field left out stays as it is."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    title: Name | None = None
+    post_class: Annotated[PostClass | None, Field(alias="class")] = None
+    texts: Annotated[dict[Language, Segments], Field(max_length=40)] | None = None
+    variants: Annotated[dict[Code, Segments], Field(max_length=200)] | None = None
+    targets: Annotated[list[Code], Field(max_length=200)] | None = None
+    when: WhenBody | None = None
+    link_card: LinkCardBody | None = None
+    schedule_on_approval: bool | None = None
+
+    def as_writing(self) -> Writing:
+        return Writing(
+            title=self.title,
+            post_class=self.post_class,
+            texts=_plain(self.texts),
+            variants=_plain(self.variants),
+            targets=None if self.targets is None else tuple(self.targets),
+            when=None if self.when is None else When(**dict(self.when)),
+            link_card=self._read_card(),
+            schedule_on_approval=self.schedule_on_approval,
+        )
+
+    def _read_card(self) -> dict[str, str] | None:
+        """Left out: as it is; `null`: without a card."""
+        if self.link_card is not None:
+            return self.link_card.model_dump()
+        return {} if "link_card" in self.model_fields_set else None
+
+
+class DraftBody(WritingBody):
+    mission: Code
+
+
+class ApproveBody(Input):
+    digest: Digest
+
+
+class ReturnBody(Input):
+    comment: Note
+
+
+def _plain(texts: dict[str, list[SegmentBody]] | None) -> dict[str, list[dict[str, Any]]] | None:
+    if texts is None:
+        return None
+    return {key: [segment.model_dump() for segment in segments] for key, segments in texts.items()}

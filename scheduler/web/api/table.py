@@ -1,0 +1,36 @@
+"""Every route of the API, in the order of the document."""
+
+from typing import Final
+
+from scheduler.web.api import (
+    accounts,
+    approvals,
+    audit,
+    calendar,
+    deliveries,
+    grants,
+    media,
+    missions,
+    persons,
+    policy,
+    posts,
+    posture,
+    session,
+)
+from scheduler.web.routing import Route
+
+ROUTES: Final[tuple[Route, ...]] = (
+    *session.ROUTES,
+    *missions.ROUTES,
+    *persons.ROUTES,
+    *grants.ROUTES,
+    *accounts.ROUTES,
+    *media.ROUTES,
+    *posts.ROUTES,
+    *approvals.ROUTES,
+    *deliveries.ROUTES,
+    *posture.ROUTES,
+    *policy.ROUTES,
+    *calendar.ROUTES,
+    *audit.ROUTES,
+)

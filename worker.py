@@ -1,0 +1,46 @@
+"""The worker process: builds the engine, the sequencer and arq's worker, and runs them side by side."""
+
+import asyncio
+import signal
+
+import uvloop
+
+from adapters.registry import build
+from scheduler import doorbell
+from scheduler.app import App, application, redis_url
+from scheduler.logs import configure_logs
+from scheduler.publishing.engine import Engine
+from scheduler.publishing.sequencer import Sequencer
+from scheduler.settings import Settings
+
+
+async def work(app: App, stopping: asyncio.Event) -> None:
+    """Publish until `stopping`; what is in flight is finished, what is only claimed is given back."""
+    engine = Engine(app.open_uow, app.kit, worker=app.name)
+    sequencer = Sequencer(app.open_uow, app.log_keys, owner=app.name)
+    sealing = asyncio.Event()
+    async with asyncio.TaskGroup() as group:
+        group.create_task(sequencer.run(sealing))
+        bell = doorbell.connect(redis_url(app.settings), app.kit.ring.derive("jobs"))
+        group.create_task(doorbell.answer(bell, engine.nudge, stopping))
+        await engine.run(stopping)
+        sealing.set()  # the engine's last records are sealed too
+
+
+async def run(settings: Settings) -> None:
+    stopping = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, stopping.set)
+    async with application(settings, service="worker", platforms=build) as app:
+        await work(app, stopping)
+
+
+def main() -> None:
+    settings = Settings()
+    configure_logs(settings.log_level)
+    uvloop.run(run(settings))
+
+
+if __name__ == "__main__":
+    main()
