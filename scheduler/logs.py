@@ -4,14 +4,16 @@ import logging
 import sys
 
 import structlog
+from structlog.typing import Processor
 
 
 def configure_logs(level: str) -> None:
     """Send our events and the libraries' warnings through one pipe.
 
-    Line breaks cannot forge a line, because every line is JSON; arq's INFO lines would show job arguments and are left out.
+    Line breaks cannot forge a line, because every line is JSON. Libraries speak from WARNING on: arq's INFO lines would
+    show job arguments.
     """
-    shared = [
+    shared: list[Processor] = [
         structlog.contextvars.merge_contextvars,
         structlog.processors.add_log_level,
         structlog.processors.TimeStamper(fmt="iso", utc=True),

@@ -111,6 +111,7 @@ def upgrade() -> None:
         sa.Column("id", sa.Uuid(), nullable=False),
         sa.Column("post_id", sa.Uuid(), nullable=False),
         sa.Column("account_id", sa.Uuid(), nullable=False),
+        sa.Column("language", sa.String(), nullable=False),
         sa.Column("state", sa.String(), nullable=False),
         sa.Column("due_at", TIME, nullable=True),
         sa.Column("wake_at", TIME, nullable=True),

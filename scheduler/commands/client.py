@@ -52,11 +52,13 @@ class Api:
     def get(self, path: str, **query: object) -> Json:
         return self.call("GET", path, query=query)
 
-    def post(self, path: str, body: Mapping[str, object] | None = None, **headers: str) -> Json:
-        return self.call("POST", path, body or {}, headers=headers)
+    def post(
+        self, path: str, body: Mapping[str, object] | None = None, *, revision: int | None = None
+    ) -> Json:
+        return self.call("POST", path, body or {}, headers=_if_match(revision))
 
-    def patch(self, path: str, body: Mapping[str, object], **headers: str) -> Json:
-        return self.call("PATCH", path, body, headers=headers)
+    def patch(self, path: str, body: Mapping[str, object], *, revision: int) -> Json:
+        return self.call("PATCH", path, body, headers=_if_match(revision))
 
     def delete(self, path: str, body: Mapping[str, object] | None = None) -> None:
         self.call("DELETE", path, body)
@@ -112,7 +114,7 @@ class Api:
         query: Mapping[str, object] | None,
         headers: Mapping[str, str] | None,
     ) -> Iterator[http.client.HTTPResponse]:
-        sent = {name.replace("_", "-"): value for name, value in (headers or {}).items()}
+        sent = dict(headers or {})
         if self._token is not None:
             sent["Authorization"] = f"Bearer {self._token}"
         if isinstance(body, Mapping):
@@ -164,6 +166,10 @@ def current_login() -> Login:
     """The token that this command runs with, `--as` considered."""
     root = click.get_current_context().find_root()
     return find_login(ClientSettings(), as_person=root.params.get("as_person"))
+
+
+def _if_match(revision: int | None) -> dict[str, str]:
+    return {} if revision is None else {"If-Match": f'"{revision}"'}
 
 
 def _is_this_machine(host: str) -> bool:

@@ -34,9 +34,9 @@ class AdminType(click.ParamType[NewAdmin]):
 
     def convert(
         self,
-        value: Any,
+        value: Any,  # noqa: ANN401 - click's
         param: click.Parameter | None,
-        ctx: click.Context | None,  # noqa: ANN401 - click's
+        ctx: click.Context | None,
     ) -> NewAdmin:
         if isinstance(value, NewAdmin):
             return value
@@ -80,8 +80,8 @@ def init(
     show_founded(made, as_json=as_json)
 
 
-def show_founded(made: Founded, *, as_json: bool = False) -> None:
-    """Print what must be kept: this is the only time."""
+def show_founded(made: Founded, *, as_json: bool = False, starts: bool = False) -> None:
+    """Print what must be kept: this is the only time; `starts` when `up` goes on by itself."""
     if as_json:
         show_json(
             {
@@ -108,8 +108,9 @@ def show_founded(made: Founded, *, as_json: bool = False) -> None:
     for line in made.trust.splitlines():
         click.echo(f"  {line}")
     click.echo("\nNext:")
-    click.echo("  chancery up                      start it")
-    click.echo(f"  chancery login --url {url}   each admin with their own code")
+    if not starts:
+        click.echo("  chancery up")
+    click.echo(f"  chancery login --url {url}   (each admin, with their own code)")
     click.echo("  chancery person add hocevar --name 'Tina Hočevar'")
 
 

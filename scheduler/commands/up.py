@@ -54,7 +54,8 @@ def up(platforms: BuildPlatforms, *, init_if_empty: bool) -> None:
     make_data_dir(settings)
     with hold_start(settings.data_dir) as lock:
         if init_if_empty and not asyncio.run(is_installed(settings)):
-            show_founded(asyncio.run(found(settings, platforms, default_founding())))
+            made = asyncio.run(found(settings, platforms, default_founding()))
+            show_founded(made, starts=True)
         asyncio.run(migrate(settings))
         asyncio.run(require_installed(settings))
         asyncio.run(_run(settings, lock))

@@ -293,6 +293,7 @@ class Delivery(Base, table=True):
     id: UUID = _id()
     post_id: UUID = _ref("post.id", index=True)
     account_id: UUID = _ref("account.id")
+    language: str = ""  #: of the text chosen for this account; empty: the account's own
     state: str = DeliveryState.PLANNED.value
     due_at: datetime | None = _time_or_none()
     wake_at: datetime | None = _time_or_none()

@@ -40,6 +40,7 @@ class ScenarioAccount:
     platform: str
     name: str
     language: str
+    is_exercise: bool  #: for drills, in which everybody who writes takes part
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -71,6 +72,13 @@ class Scenario:
     @property
     def root(self) -> ScenarioMission:
         return self.missions[0]
+
+    @property
+    def exercise_missions(self) -> tuple[str, ...]:
+        """The missions all of whose accounts are for exercises."""
+        real = {each.mission for each in self.accounts if not each.is_exercise}
+        drills = {each.mission for each in self.accounts if each.is_exercise}
+        return tuple(sorted(drills - real))
 
 
 def read_scenario(path: Path = DEFAULT_FILE) -> Scenario:
@@ -174,6 +182,7 @@ def _account(each: dict[str, Any]) -> ScenarioAccount:
         platform=each["platform"],
         name=each["handle"],
         language=each["lang"],
+        is_exercise=bool(each.get("sandbox")),
     )
 
 

@@ -11,7 +11,7 @@ from adapters.base import Adapter, Credentials, Json, Slots, fill
 from adapters.errors import AdapterError, OutcomeUnknownError, UnavailableError
 from scheduler.clock import monotonic_s, utc_now
 from scheduler.db.uow import DatabaseUnavailableError, UnitOfWorkFactory
-from scheduler.media.errors import MediaCorruptError
+from scheduler.media.errors import MediaCorruptError, MediaMissingError
 from scheduler.publishing.pace import sleep_until
 from scheduler.services import outcomes, publishing
 from scheduler.services.kit import Kit
@@ -65,9 +65,7 @@ class Courier:
             return work, fill(work.payload.request, self._slots(work, receipts))
         except AdapterError as exc:
             error: AdapterError | Obstacle = exc
-        except MediaCorruptError as exc:
-            error = Obstacle(code=exc.code, message=str(exc))
-        except TokenUnavailableError as exc:
+        except (MediaCorruptError, MediaMissingError, TokenUnavailableError) as exc:
             error = Obstacle(code=exc.code, message=str(exc))
         async with self.open_uow() as uow:
             await outcomes.record_unprepared(uow, claimed, error)
@@ -88,7 +86,7 @@ class Courier:
         for media in work.payload.media:
             if media.sha256 in receipts:
                 continue
-            data = self.kit.media.read(media.sha256)
+            data = await asyncio.to_thread(self.kit.media.read, media.sha256)
             receipts[media.sha256] = await adapter.upload(work.credentials, media, data)
             async with self.open_uow() as uow:
                 await publishing.save_media(uow, work.claimed, media.sha256, receipts[media.sha256])

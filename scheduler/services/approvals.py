@@ -1,7 +1,6 @@
 """The supervisor's decision: it binds the digest that was read, and never one's own words."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from uuid import UUID
 
 from scheduler.db import deliveries, posts
@@ -13,7 +12,6 @@ from scheduler.domain.lateness import window_end
 from scheduler.domain.people import Actor, Permission
 from scheduler.domain.post_flow import PostMove, PostState, plan
 from scheduler.errors import ConflictError, ForbiddenError, InvalidError
-from scheduler.policy.evaluation import Finding
 from scheduler.services import rendering
 from scheduler.services.judging import find_findings, refuse_blocked
 from scheduler.services.posts import require_future
@@ -35,25 +33,8 @@ class CommentMissingError(InvalidError):
     code = "comment_missing"
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Review:
-    """Everything a supervisor decides on."""
-
-    parts: PostParts
-    digest: str
-    findings: tuple[Finding, ...]
-
-
 async def find_awaiting(uow: UnitOfWork, actor: Actor) -> Sequence[Post]:
     return await posts.find_awaiting(uow, actor)
-
-
-async def get_review(uow: UnitOfWork, actor: Actor, post_id: UUID) -> Review:
-    post = await posts.get(uow, actor, post_id)
-    parts = await posts.load_parts(uow, post)
-    findings, policy = await find_findings(uow, parts)
-    digest = rendering.build_statement(parts, post.policy or policy.digest).digest()
-    return Review(parts=parts, digest=digest, findings=findings)
 
 
 async def approve(uow: UnitOfWork, actor: Actor, post_id: UUID, *, digest: str) -> Post:

@@ -195,7 +195,7 @@ def _find_payloads(
             PublicPayload(
                 account=account.code,
                 platform=account.platform,
-                language=account.language,
+                language=rendering.language_for(parts, account),
                 parts=rendered,
             )
         )

@@ -9,6 +9,7 @@ from scheduler.db.uow import UnitOfWork
 from scheduler.errors import InvalidError
 from scheduler.policy.evaluation import Finding, PostFacts, TextFact, evaluate
 from scheduler.policy.rules import Effect, Policy
+from scheduler.services.rendering import language_for
 
 
 class PolicyBlockedError(InvalidError):
@@ -34,7 +35,9 @@ def facts_of(parts: PostParts) -> PostFacts:
     for variant in parts.variants:
         account = by_id.get(variant.account_id)
         if account is not None:
-            facts += _facts(account.language, variant.segments, f"variants.{account.code}")
+            facts += _facts(
+                language_for(parts, account), variant.segments, f"variants.{account.code}"
+            )
     return PostFacts(post_class=parts.post.post_class, texts=tuple(facts))
 
 

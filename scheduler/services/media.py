@@ -1,5 +1,7 @@
 """Pictures: cleaned and proved clean before they are stored, known by their bytes."""
 
+import asyncio
+
 from scheduler.audit.actions import Action
 from scheduler.db import missions
 from scheduler.db.tables import Media, Mission
@@ -22,7 +24,7 @@ async def upload(
         mission = await missions.get_by_code(uow, actor, mission_code)
         actor.require(Permission.WRITE, mission.path, now=uow.now)
     clean = await kit.intake.clean(data, declared_mime)
-    kit.media.put(clean.data)
+    await asyncio.to_thread(kit.media.put, clean.data)
     async with open_uow() as uow:
         found = await uow.session.get(Media, clean.sha256)
         if found is not None:

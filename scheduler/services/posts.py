@@ -81,6 +81,7 @@ class Writing:
     texts: dict[str, list[dict[str, Any]]] | None = None  #: by language
     variants: dict[str, list[dict[str, Any]]] | None = None  #: by account code
     targets: tuple[str, ...] | None = None  #: account codes
+    languages: dict[str, str] | None = None  #: by account code, where not the account's own
     when: When | None = None
     link_card: dict[str, str] | None = None
     schedule_on_approval: bool | None = None
@@ -230,6 +231,8 @@ async def _write(
         await _replace_texts(uow, post, writing.texts)
     if writing.targets is not None:
         await _replace_targets(uow, actor, post, writing.targets)
+    if writing.languages is not None:
+        await _choose_languages(uow, post, writing.languages)
     if writing.variants is not None:
         await _replace_variants(uow, actor, post, writing.variants)
     await uow.session.flush()
@@ -302,6 +305,15 @@ async def _replace_targets(
         uow.session.add(delivery)
         _record_plan(uow, actor, delivery, Action.DELIVERY_PLAN)
     await uow.session.flush()
+
+
+async def _choose_languages(uow: UnitOfWork, post: Post, languages: dict[str, str]) -> None:
+    parts = await posts.load_parts(uow, post)
+    targets = {account.code: delivery for delivery, account in parts.deliveries}
+    if missing := languages.keys() - targets.keys():
+        raise AccountUnknownError(f"{min(missing)} is not one of the post's accounts")
+    for code, delivery in targets.items():
+        delivery.language = languages.get(code, "")
 
 
 def _record_plan(uow: UnitOfWork, actor: Actor, delivery: Delivery, action: Action) -> None:

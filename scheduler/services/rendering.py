@@ -41,18 +41,25 @@ class Unfit:
     problem: Problem
 
 
+def language_for(parts: PostParts, account: Account) -> str:
+    """The language of the text that goes to the account: the one chosen for it, else its own."""
+    chosen = (each.language for each, target in parts.deliveries if target.id == account.id)
+    return next(chosen, "") or account.language
+
+
 def segments_for(parts: PostParts, account: Account) -> Sequence[Mapping[str, Any]]:
-    """The account's variant, else the text of its language."""
+    """The account's variant, else the text of the language chosen for it."""
+    language = language_for(parts, account)
     for variant in parts.variants:
         if variant.account_id == account.id:
             return variant.segments
     for text in parts.texts:
-        if text.language == account.language:
+        if text.language == language:
             return text.segments
     raise TextMissingError(
-        f"{account.code} needs a text in {account.language}, or a variant of its own",
+        f"{account.code} needs a text in {language}, or a variant of its own",
         account=account.code,
-        language=account.language,
+        language=language,
     )
 
 
@@ -81,7 +88,7 @@ async def load_media(uow: UnitOfWork, parts: PostParts) -> dict[str, Media]:
 def content_for(parts: PostParts, account: Account, media: Mapping[str, Media]) -> Content:
     card = parts.post.link_card
     return Content(
-        language=account.language,
+        language=language_for(parts, account),
         segments=tuple(
             Segment(
                 text=segment["text"],

@@ -56,21 +56,26 @@ def build_app(app: App) -> web.Application:
     return site
 
 
-async def serve(app: App, host: str, port: int, stopping: asyncio.Event) -> None:
-    """Answer on `host` and `port` until `stopping`; then finish what has begun, for at most 10 s.
-
-    Raises:
-        OSError: the address is taken or not ours.
-    """
-    runner = web.AppRunner(
+def build_runner(app: App) -> web.AppRunner:
+    """The application with the limits of its connections."""
+    return web.AppRunner(
         build_app(app),
         access_log=None,
         shutdown_timeout=_SHUTDOWN_S,
         keepalive_timeout=_KEEPALIVE_S,
         max_line_size=_LARGEST_HEADER,
         max_field_size=_LARGEST_HEADER,
-        auto_decompress=False,
+        auto_decompress=False,  # a compressed body is refused, not unpacked
     )
+
+
+async def serve(app: App, host: str, port: int, stopping: asyncio.Event) -> None:
+    """Answer on `host` and `port` until `stopping`; then finish what has begun, for at most 10 s.
+
+    Raises:
+        OSError: the address is taken or not ours.
+    """
+    runner = build_runner(app)
     await runner.setup()
     try:
         await web.TCPSite(runner, host, port).start()

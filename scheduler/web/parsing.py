@@ -112,7 +112,7 @@ def parse_query(model: type[M], query: "MultiMapping[str]") -> M:
             raise QueryInvalidError(f"{key!a} is given {len(given)} times")
         values[key] = given if key in lists else given[0]
     try:
-        return model.model_validate_strings(values)
+        return model.model_validate(values)
     except ValidationError as exc:
         errors = describe(exc)
         raise QueryInvalidError(

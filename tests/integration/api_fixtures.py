@@ -3,27 +3,26 @@
 import json
 from collections.abc import AsyncIterator
 from dataclasses import dataclass, field
+from io import BytesIO
 from typing import Any, Self
 
 import pytest
-from aiohttp import web
-from aiohttp.test_utils import TestServer
-from aiohttp import ClientSession, DummyCookieJar
+from aiohttp import ClientSession, DummyCookieJar, web
+from multidict import CIMultiDict, CIMultiDictProxy
 
 from scheduler.db import persons
 from scheduler.domain.people import Permission
 from scheduler.services import sequencing, tokens
-from scheduler.web.app import build_app
+from scheduler.web.app import build_runner
 from tests.support.world import World
 
 PEOPLE = ("bizjak", "oblak", "hocevar", "zorc", "vidmar", "olena", "sato", "mlakar")
-ALL_JSON = ("application/json", "application/problem+json")
 
 
 @dataclass(frozen=True, slots=True)
 class Reply:
     status: int
-    headers: "dict[str, str]"
+    headers: CIMultiDictProxy[str]
     body: bytes
 
     @property
@@ -87,11 +86,22 @@ class Api:
             headers["Authorization"] = f"Bearer {self.token}"
         if data is not None and content_type is not None:
             headers["Content-Type"] = content_type
-        url = self.base + (path if path.startswith(("/api", "/healthz", "/readyz", "/metrics")) else f"/api/v1{path}")
+        url = self.base + (
+            path
+            if path.startswith(("/api", "/healthz", "/readyz", "/metrics"))
+            else f"/api/v1{path}"
+        )
         async with self.session.request(
-            method, url, data=data, headers=headers, allow_redirects=False, skip_auto_headers=("Content-Type",)
+            method,
+            url,
+            data=None if data is None else BytesIO(data),
+            headers=headers,
+            allow_redirects=False,
+            skip_auto_headers=("Content-Type",),
         ) as answer:
-            return Reply(answer.status, dict(answer.headers), await answer.read())
+            return Reply(
+                answer.status, CIMultiDictProxy(CIMultiDict(answer.headers)), await answer.read()
+            )
 
     async def seal(self) -> None:
         """Do the sequencer's work until nothing is left."""
@@ -131,7 +141,10 @@ class Api:
         return await self.as_(by).post(f"/posts/{post['id']}/approve", {"digest": post["digest"]})
 
     def _but(self, **changes: Any) -> Self:
-        values = {name: getattr(self, name) for name in ("world", "session", "base", "people", "token", "headers")}
+        values = {
+            name: getattr(self, name)
+            for name in ("world", "session", "base", "people", "token", "headers")
+        }
         return type(self)(**{**values, **changes})
 
 
@@ -145,15 +158,18 @@ async def issue_tokens(world: World) -> dict[str, str]:
 
 
 @pytest.fixture(name="site")
-async def site_fixture(world: World) -> web.Application:
-    return build_app(world.app)
+async def site_fixture(world: World) -> AsyncIterator[str]:
+    """The address of the site, served as the web process does."""
+    runner = build_runner(world.app)
+    await runner.setup()
+    await web.TCPSite(runner, "127.0.0.1", 0).start()
+    host, port = runner.addresses[0][:2]
+    yield f"http://{host}:{port}"
+    await runner.cleanup()
 
 
 @pytest.fixture(name="api")
-async def api_fixture(world: World, site: web.Application) -> AsyncIterator[Api]:
+async def api_fixture(world: World, site: str) -> AsyncIterator[Api]:
     people = await issue_tokens(world)
-    async with (
-        TestServer(site, access_log=None, auto_decompress=False) as server,
-        ClientSession(cookie_jar=DummyCookieJar()) as session,
-    ):
-        yield Api(world, session, str(server.make_url("")).rstrip("/"), people)
+    async with ClientSession(cookie_jar=DummyCookieJar()) as session:
+        yield Api(world, session, site, people)

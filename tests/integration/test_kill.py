@@ -8,6 +8,7 @@ import signal
 import subprocess
 import sys
 from collections import Counter
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -110,6 +111,14 @@ class _worker:  # noqa: N801 - used as a function
         self._process.kill()
         self._process.wait()
         self._log.close()
+
+
+async def _wait_until_busy(world: World) -> None:
+    """Until the worker has something in hand; it may need some seconds to start, or all may be done."""
+    with suppress(TimeoutError):
+        async with asyncio.timeout(10):
+            while not await _count(world, "sending"):
+                await asyncio.sleep(0.02)
 
 
 async def _count(world: World, state: str) -> int:

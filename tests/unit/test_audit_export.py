@@ -12,6 +12,7 @@ from scheduler.audit.keys import InstanceKey, LogKeys, Trust, build_trust
 from scheduler.audit.notes import Note
 from scheduler.audit.parsing import MalformedError
 from scheduler.audit.record import build, seal_line, seal_transaction
+from scheduler.audit.transactions import Fault
 from scheduler.audit.tree import EMPTY_ROOT, leaf_hash, root_of
 from scheduler.audit.verify import FindingCode, Report, verify_export
 from scheduler.canonical import canonical, sha256_hex
@@ -117,6 +118,11 @@ def test_a_report_is_json() -> None:
         {"seq": item.seq, "code": item.code.value, "message": item.message}
         for item in report.findings
     ]
+
+
+def test_scripts_may_rely_on_the_codes() -> None:
+    assert {code.name.lower() for code in FindingCode} == {code.value for code in FindingCode}
+    assert {fault.value for fault in Fault} <= {code.value for code in FindingCode}
 
 
 # Changed records are named

@@ -198,6 +198,7 @@ def test_anything_else_is_no_note(data: bytes) -> None:
 
 
 def test_a_note_of_the_largest_size_is_read() -> None:
+    assert MAX_NOTE_SIZE == 1_048_576
     assert Note.parse(b"x" * (MAX_NOTE_SIZE - len(SIGNED)) + SIGNED).signatures == NOTE.signatures
 
 

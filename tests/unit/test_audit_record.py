@@ -391,6 +391,11 @@ def test_after_a_fault_the_transaction_is_forgotten() -> None:
     assert check.unfinished() == []
 
 
+def test_refusals_have_codes() -> None:
+    assert TransactionRejectedError.code == "transaction_rejected"
+    assert MalformedError.code == "evidence_malformed"
+
+
 # Actions
 
 

@@ -65,6 +65,7 @@ def test_small_frames_on_a_large_canvas_count_as_the_canvas() -> None:
         HEAD + b"?",
         HEAD + gif_extension(0xF9, b"\0\0\0") + FRAME + b";",
         HEAD + gif_extension(0xF9) + FRAME + b";",
+        HEAD + FRAME.replace(b"\x2c\0\0\0", b"\x2c\0\0\1", 1) + b";",
         HEAD + FRAME.replace(b"\x2c\0\0", b"\x2c\1\0", 1) + b";",
         HEAD + FRAME[:5] + b"\0\0" + FRAME[7:] + b";",
         HEAD + FRAME[:10] + b"\x0c" + FRAME[11:] + b";",

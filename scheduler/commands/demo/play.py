@@ -18,6 +18,8 @@ from scheduler.practice.scenario import ScenarioImage, ScenarioPost
 LEAD: Final = timedelta(seconds=12)
 #: All posts leave within this time.
 SPAN: Final = timedelta(seconds=36)
+#: As much of a text as one line of the terminal shows.
+_LINE: Final = 48
 _SETTLED: Final = frozenset({"verified", "drifted", "rejected", "held", "expired", "cancelled"})
 
 
@@ -105,13 +107,9 @@ class Play:
         return self.score
 
     def _can_play(self, post: ScenarioPost) -> bool:
-        """Published, blocked or waiting posts, in the language of their accounts, by people of their missions."""
-        if post.final not in {"published", "blocked", "awaiting_approval"}:
-            return False
-        languages = {
-            twin.account.language for twin in self.cast.twins if twin.stands_for in post.targets
-        }
-        return bool(self.texts.get(post.code)) and languages == {post.language}
+        """Whether it is published, blocked or waits for approval at the end of its story."""
+        finals = {"published", "blocked", "awaiting_approval"}
+        return post.final in finals and bool(self.texts.get(post.code))
 
     async def _play(self, post: ScenarioPost, at: datetime) -> None:
         draft = await self._draft(post, at)
@@ -152,6 +150,7 @@ class Play:
                 if parts != list(post.texts)
             },
             "targets": sorted(fitting),
+            "languages": dict.fromkeys(fitting, post.language),
             "when": {
                 "local": local.strftime("%Y-%m-%dT%H:%M:%S"),
                 "zone": post.zone,
@@ -192,7 +191,7 @@ class Play:
         await self.api.call(supervisor, "POST", path, {"digest": submitted["digest"]})
         self.score.posts += 1
         self.score.last_due = at
-        self.tell(f"{post.author} wrote, {supervisor} approved: {post.texts[0]}")
+        self.tell(f"{post.author} wrote, {supervisor} approved: {_shortened(post.texts[0])}")
 
     def _supervisor(self, post: ScenarioPost) -> str:
         return next(each for each in self.cast.supervisors if each != post.author)
@@ -235,6 +234,11 @@ def draw(alt: str) -> bytes:
     out = io.BytesIO()
     image.save(out, "JPEG", quality=88, exif=exif)
     return out.getvalue()
+
+
+def _shortened(text: str) -> str:
+    line = " ".join(text.split())
+    return line if len(line) <= _LINE else f"{line[:_LINE]}…"
 
 
 def _segments(texts: list[str], images: list[dict[str, str]]) -> list[dict[str, Any]]:

@@ -76,11 +76,11 @@ async def run_demo(folder: Path, platforms: BuildPlatforms, *, once: bool) -> in
                     await play.perform(scenario.posts)
                     found = await _wait_until_settled(api, play, progress)
             if not once:
-                _print_table(console, await _count(settings, practice, platforms, cast, found))
+                _print_table(console, await _count(settings, practice, platforms, found))
                 _say_where(console, settings, practice, play, folder)
                 await _until_interrupted()
                 return 0
-        summary = await _count(settings, practice, platforms, cast, found)
+        summary = await _count(settings, practice, platforms, found)
     finally:
         practice.process.terminate()
         practice.process.wait()
@@ -158,11 +158,9 @@ async def _count(
     settings: Settings,
     practice: Practice,
     platforms: BuildPlatforms,
-    cast: Cast,
     found: Sequence[Mapping[str, Any]],
 ) -> Summary:
     """Count on the platforms' side, export the record and verify it."""
-    languages = {twin.account.code: twin.account.language for twin in cast.twins}
     log = [entry for entry in await _platform_log(practice) if entry["kind"] == "post"]
     states = Counter(str(each["state"]) for each in found)
     public = [each for each in found if each["state"] in _PUBLIC]
@@ -175,7 +173,7 @@ async def _count(
             await evidence.export(uow, folder, trust=app.trust, request=request)
     return Summary(
         published=len(public),
-        languages=len({languages[str(each["account"])] for each in public}),
+        languages=len({each["language"] for each in public}),
         held=states["held"],
         failed=states["rejected"] + states["drifted"] + states["expired"],
         unknown=len(found) - sum(states[name] for name in _ENDED),

@@ -200,17 +200,23 @@ async def _enrol_people(app: App, scenario: Scenario) -> tuple[dict[str, str], d
                 person = await people.insert_person(
                     uow, member.code, member.name, member.languages, None
                 )
-            for name, place in member.roles:
-                role = _ROLES.get(name, Role.OFFICER)
+            for role, place in _grants(member, scenario):
+                grant = NewGrant(person=member.code, mission=place, role=role)
                 mission = await _mission(uow, place)
-                if role is not Role.ADMIN:  # the admins got theirs with the installation
-                    grant = NewGrant(person=member.code, mission=place, role=role)
-                    await people.insert_bootstrap_grant(uow, person, mission, grant)
+                await people.insert_bootstrap_grant(uow, person, mission, grant)
             code = await tokens.enrol(uow, person, issued_by=None)
         async with app.open_uow() as uow:
             issued[member.code] = (await tokens.redeem(uow, code.code)).token
         homes[member.code] = member.roles[0][1]
     return issued, homes
+
+
+def _grants(member: ScenarioPerson, scenario: Scenario) -> list[tuple[Role, str]]:
+    """A person's roles as grants; admins got theirs with the installation, and all who write may exercise."""
+    held = [(_ROLES.get(name, Role.OFFICER), place) for name, place in member.roles]
+    if any(role is Role.OFFICER for role, _ in held):
+        held += [(Role.OFFICER, place) for place in scenario.exercise_missions]
+    return [each for each in held if each[0] is not Role.ADMIN]
 
 
 async def _mission(uow: UnitOfWork, code: str) -> Mission:

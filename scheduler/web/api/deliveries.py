@@ -49,6 +49,7 @@ class DeliveryAnswer(Answer):
     post: UUID
     account: str
     platform: str
+    language: str
     state: DeliveryState
     due_at: datetime | None
     sent_at: datetime | None
@@ -137,6 +138,7 @@ def _line(delivery: Delivery, account: Account) -> dict[str, Any]:
         "post": delivery.post_id,
         "account": account.code,
         "platform": account.platform,
+        "language": delivery.language or account.language,
         "state": DeliveryState(delivery.state),
         "due_at": delivery.due_at,
         "sent_at": delivery.sent_at,

@@ -65,6 +65,7 @@ class WritingBody(Input):
     texts: Annotated[dict[Language, Segments], Field(max_length=40)] | None = None
     variants: Annotated[dict[Code, Segments], Field(max_length=200)] | None = None
     targets: Annotated[list[Code], Field(max_length=200)] | None = None
+    languages: Annotated[dict[Code, Language], Field(max_length=200)] | None = None
     when: WhenBody | None = None
     link_card: LinkCardBody | None = None
     schedule_on_approval: bool | None = None
@@ -76,6 +77,7 @@ class WritingBody(Input):
             texts=_plain(self.texts),
             variants=_plain(self.variants),
             targets=None if self.targets is None else tuple(self.targets),
+            languages=self.languages,
             when=None if self.when is None else When(**dict(self.when)),
             link_card=self._read_card(),
             schedule_on_approval=self.schedule_on_approval,

@@ -1,0 +1,145 @@
+"""Deliveries, stop and resume, and the policy over HTTP."""
+
+from typing import Any
+from uuid import UUID, uuid4
+
+from scheduler.db import deliveries
+from scheduler.db.tables import Attempt, Delivery
+from scheduler.domain.delivery_flow import DeliveryMove
+from tests.integration.api_fixtures import Api, api_fixture, site_fixture  # noqa: F401 - fixtures go by name
+from tests.support.world import POLICY
+
+
+async def _held(api: Api, *, outcome: str | None = None) -> Any:
+    """An approved post's delivery that waits for a person, perhaps after a try that ended so."""
+    post = (await api.approve(await api.submitted())).of(200)
+    async with api.world.app.open_uow() as uow:
+        row = await uow.session.get_one(Delivery, UUID(post["deliveries"][0]["id"]))
+        values: dict[str, object] = {}
+        if outcome is not None:
+            values["attempts"] = 1
+            uow.session.add(
+                Attempt(
+                    delivery_id=row.id, number=1, part=0, fence=0, idempotency_key="k", request=b"{}",
+                    request_sha256="0" * 64, started_at=uow.now, deadline=uow.now, outcome=outcome,
+                    code="answer_lost", message="no answer", evidence={"status": 0}, ended_at=uow.now,
+                )
+            )  # fmt: skip
+        await deliveries.move(
+            uow, row, DeliveryMove.HOLD, reason="late: too late", wake_at=None, **values
+        )
+    return post["deliveries"][0]
+
+
+async def test_held_deliveries_are_found_by_state_and_released_with_a_reason(api: Api) -> None:
+    held = await _held(api)
+    supervisor = api.as_("zorc")
+    [found] = (await supervisor.get("/deliveries?state=held&state=unknown")).of(200)["items"]
+    assert (found["id"], found["state"], found["reason"]) == (held["id"], "held", "late: too late")
+    assert (await supervisor.get("/deliveries?state=sent")).of(200)["items"] == []
+    assert (await supervisor.get("/deliveries?state=lost")).code == "query_invalid"
+    path = f"/deliveries/{held['id']}/retry"
+    assert (await api.as_("hocevar").post(path, {"reason": "now"})).code == "permission_denied"
+    assert (await supervisor.post(path, {"reason": " "})).code == "reason_missing"
+    assert (
+        await supervisor.post(path, {"reason": "now", "delay_minutes": 1441})
+    ).code == "body_invalid"
+    assert (
+        await supervisor.post(path, {"reason": "now", "delay_minutes": 1440})
+    ).code == "window_over"
+    released = (await supervisor.post(path, {"reason": "now", "delay_minutes": 30})).of(200)
+    assert (released["state"], released["reason"]) == ("ready", "")
+    assert (await supervisor.post(path, {"reason": "now"})).code == "move_not_allowed"
+
+
+async def test_a_doubtful_try_is_repeated_only_when_somebody_has_looked(api: Api) -> None:
+    held = await _held(api, outcome="unknown")
+    supervisor, path = api.as_("zorc"), f"/deliveries/{held['id']}"
+    shown = (await supervisor.get(path)).of(200)
+    assert shown["attempts"][0] | {"started_at": 0, "ended_at": 0} == {
+        "number": 1, "part": 0, "outcome": "unknown", "code": "answer_lost", "message": "no answer",
+        "started_at": 0, "ended_at": 0, "request_sha256": "0" * 64, "evidence": {"status": 0},
+    }  # fmt: skip
+    refused = await supervisor.post(f"{path}/retry", {"reason": "again"})
+    assert (refused.status, refused.code) == (409, "maybe_public")
+    assert refused.json["url"].startswith("http")
+    body = {"reason": "I have looked", "not_public": True}
+    assert (await supervisor.post(f"{path}/retry", body)).of(200)["state"] == "ready"
+
+
+async def test_a_person_ends_a_delivery_for_good(api: Api) -> None:
+    supervisor = api.as_("zorc")
+    posted, cancelled = await _held(api, outcome="unknown"), await _held(api)
+    path = f"/deliveries/{posted['id']}/resolve"
+    body = {"reason": "posted by hand", "resolution": "posted"}
+    assert (await supervisor.post(path, body)).code == "address_missing"
+    done = (
+        await supervisor.post(path, body | {"url": "https://social.karvenia.example/@hq/1"})
+    ).of(200)
+    assert (done["state"], done["remote_url"]) == ("sent", "https://social.karvenia.example/@hq/1")
+    body = {"reason": "no longer needed", "resolution": "cancelled"}
+    ended = (await supervisor.post(f"/deliveries/{cancelled['id']}/resolve", body)).of(200)
+    assert ended["state"] == "cancelled"
+    assert (await supervisor.post(f"/deliveries/{uuid4()}/resolve", body)).code == "not_found"
+
+
+async def test_deliveries_are_read_page_by_page(api: Api) -> None:
+    for _ in range(3):
+        await api.draft(targets=["hq.mastodon", "hq.bluesky"])
+    seen, path = [], "/deliveries?limit=4"
+    while path:
+        page = (await api.as_("hocevar").get(path)).of(200)
+        seen += [each["id"] for each in page["items"]]
+        path = f"/deliveries?limit=4&cursor={page['next']}" if page["next"] else ""
+    assert len(seen) == len(set(seen)) == 6
+    assert seen == sorted(seen, reverse=True)
+
+
+async def test_a_stop_says_what_it_has_caught(api: Api) -> None:
+    post = (await api.approve(await api.submitted())).of(200)
+    officer = api.as_("hocevar")
+    assert (await officer.get("/posture")).of(200) == {
+        "stopped": False,
+        "since": None,
+        "reason": None,
+        "by": None,
+    }
+    assert (await officer.post("/posture/stop", {"reason": ""})).code == "reason_missing"
+    receipt = (await officer.post("/posture/stop", {"reason": "mourning"})).of(200)
+    assert (receipt["caught"], receipt["in_flight"]) == ([post["deliveries"][0]["id"]], [])
+    shown = (await api.as_("sato").get("/posture")).of(200)
+    assert (shown["stopped"], shown["reason"], shown["by"]) == (True, "mourning", "Tina Hočevar")
+    assert shown["since"] == receipt["since"]
+    assert (await officer.post("/posture/stop", {"reason": "again"})).code == "already_stopped"
+    assert (await officer.post("/posture/resume", {"reason": "over"})).of(200)["stopped"] is False
+    assert (await officer.post("/posture/resume", {"reason": "over"})).code == "not_stopped"
+    assert (
+        await api.as_("mlakar").post("/posture/stop", {"reason": "why"})
+    ).code == "permission_denied"
+
+
+async def test_the_policy_is_read_checked_tried_and_replaced(api: Api) -> None:
+    admin, officer = api.as_("bizjak"), api.as_("hocevar")
+    text = POLICY.decode()
+    shown = (await officer.get("/policy")).of(200)
+    assert shown["body"] == text
+    checked = (await officer.post("/policy/check", {"body": text})).of(200)
+    assert checked == {
+        "ok": True,
+        "version": "karvenia-test-1",
+        "digest": shown["digest"],
+        "rules": 1,
+    }
+    invalid = await officer.post("/policy/check", {"body": text.replace("block", "burn", 1)})
+    assert (invalid.status, invalid.code) == (422, "policy_invalid")
+    assert "rules[0]" in invalid.json["place"]
+    assert (await officer.post("/policy", {"body": text})).code == "permission_denied"
+    assert (await admin.post("/policy", {"body": text})).code == "policy_unchanged"
+    assert (await admin.post("/policy", {"body": ""})).code == "body_invalid"
+    newer = text.replace("karvenia-test-1", "karvenia-test-2").replace("Kiev", "Kijew")
+    assert (await admin.post("/policy", {"body": newer})).of(200)["version"] == "karvenia-test-2"
+    sample = {"text": "Greetings from Kiev", "language": "en", "class": "event"}
+    assert (await officer.post("/policy/test", sample)).of(200)["findings"] == []
+    older = (await officer.post("/policy/test", sample | {"body": text})).of(200)
+    assert [(each["rule"], each["span"]) for each in older["findings"]] == [("kyiv", [15, 19])]
+    assert older["rules"][0]["outcome"] == "applied"

@@ -1,0 +1,143 @@
+"""`init`, `db`, `doctor`, and what a machine without an installation answers."""
+
+import json
+import sqlite3
+import stat
+
+import pytest
+
+from tests.integration.cli_fixtures import INIT, Machine, installed, machine
+
+__all__ = ["installed", "machine"]
+
+
+def test_init_makes_an_installation_and_prints_what_must_be_kept(machine: Machine) -> None:
+    made = machine.ask(*INIT)
+
+    assert made["mission"] == "krv.hq"
+    assert [each["person"] for each in made["enrolments"]] == ["bizjak", "oblak"]
+    assert made["key_file"] == str(machine.key_file)
+    assert [line.split()[0] for line in made["trust"]] == ["log", "log", "instance"]
+    assert stat.S_IMODE(machine.data.stat().st_mode) == 0o700
+    assert stat.S_IMODE(machine.key_file.stat().st_mode) == 0o600
+
+
+def test_a_second_init_changes_nothing_and_shows_no_code_again(machine: Machine) -> None:
+    first = machine.run(*INIT)
+    keys = machine.key_file.read_bytes()
+
+    second = machine.run(*INIT)
+
+    assert second.returncode == 0
+    assert "nothing was changed" in second.stdout
+    codes = [
+        line.split()[1]
+        for line in first.stdout.splitlines()
+        if line.startswith(("  bizjak", "  oblak"))
+    ]
+    assert len(codes) == 2
+    assert not any(code in second.stdout for code in codes)
+    assert machine.key_file.read_bytes() == keys
+
+
+def test_admins_who_never_enrolled_get_new_codes_from_the_operator(installed: Machine) -> None:
+    renewed = installed.ask("init", "--new-codes")
+
+    assert [each["person"] for each in renewed["enrolments"]] == ["bizjak", "oblak"]
+
+
+def test_init_without_a_terminal_says_which_answers_are_missing(machine: Machine) -> None:
+    done = machine.run("init", "--mission-code=krv.hq", "--zone=Europe/Ljubljana")
+
+    assert done.returncode == 2
+    assert "--mission-name, --language, --admin" in done.stderr
+    assert not machine.key_file.exists()
+
+
+def test_one_admin_alone_makes_no_installation_and_two_still_can(machine: Machine) -> None:
+    alone = [word for word in INIT if "oblak" not in word]
+
+    assert machine.refusal(*alone) == "two_admins_needed"
+    assert machine.ask(*INIT)["installed"] is True
+
+
+@pytest.mark.parametrize("command", ["web", "worker", "up"])
+def test_nothing_runs_and_nothing_is_made_where_nothing_is_installed(
+    machine: Machine, command: str
+) -> None:
+    assert machine.refusal(command) == "installation_missing"
+    assert not machine.data.exists()
+
+
+def test_keys_inside_the_data_folder_are_refused(machine: Machine) -> None:
+    inside = machine.having(CHANCERY_KEY_FILE=str(machine.data / "keys.json"))
+
+    assert inside.refusal(*INIT) == "key_file_inside_data"
+    assert not inside.key_file.exists()
+
+
+def test_an_installation_that_lost_its_keys_gets_no_new_ones(installed: Machine) -> None:
+    installed.key_file.rename(installed.folder / "elsewhere.json")
+
+    assert installed.refusal("web") == "key_file_missing"
+    assert installed.run(*INIT).returncode == 0
+    assert not installed.key_file.exists()
+
+
+@pytest.mark.parametrize("command", ["web", "worker"])
+def test_a_process_refuses_a_database_of_another_revision(installed: Machine, command: str) -> None:
+    with sqlite3.connect(installed.data / "chancery.db") as database:
+        database.execute("UPDATE alembic_version SET version_num = '0001'")
+    database.close()
+
+    assert installed.refusal(command) == "database_outdated"
+    assert installed.refusal("db", "check") == "database_outdated"
+
+
+def test_the_database_can_be_made_and_checked_before_anything_is_installed(
+    machine: Machine,
+) -> None:
+    assert machine.refusal("db", "check") == "installation_missing"
+
+    upgraded = machine.ask("db", "upgrade")
+
+    assert upgraded["before"] is None
+    assert machine.ask("db", "check")["current"] == upgraded["after"]
+    assert machine.ask("db", "upgrade")["before"] == upgraded["after"]
+
+
+def test_the_doctor_names_every_failed_check_and_ends_with_status_1(installed: Machine) -> None:
+    installed.data.chmod(0o755)
+    installed.key_file.chmod(0o644)
+
+    done = installed.run("doctor", "--json")
+
+    assert done.returncode == 1
+    results = {each["name"]: (each["result"], each["code"]) for each in json.loads(done.stdout)}
+    assert results["data folder"][0] == "fail"
+    assert results["key file"] == ("fail", "key_file_permissions")
+    assert results["database"] == ("ok", "")
+    assert done.stderr.strip().endswith("[unhealthy]")
+
+
+def test_the_doctor_refuses_keys_inside_the_data_folder(installed: Machine) -> None:
+    inside = installed.having(CHANCERY_KEY_FILE=str(installed.data / "keys.json"))
+    installed.key_file.rename(inside.key_file)
+
+    done = inside.run("doctor")
+
+    assert done.returncode == 1
+    assert "[key_file_inside_data]" in done.stdout
+
+
+def test_a_setting_that_cannot_be_used_is_named(machine: Machine) -> None:
+    assert machine.having(CHANCERY_LISTEN="nowhere").refusal("web") == "installation_missing"
+    assert (
+        machine.having(CHANCERY_DATABASE_URL="mysql://x").refusal("db", "check")
+        == "settings_invalid"
+    )
+
+
+def test_bad_usage_ends_with_status_2(machine: Machine) -> None:
+    assert machine.run("nonsense").returncode == 2
+    assert machine.run("db", "upgrade", "--nonsense").returncode == 2
