@@ -59,9 +59,10 @@ coverage: $(VENV)/.dev
 bench: $(VENV)/.dev  ## Print the measurements: lateness, throughput.
 	@$(PY) -m bench
 
-fix: $(VENV)/.dev  ## Format the code and repair what the linter can repair.
+fix: $(VENV)/.dev  ## Format the code, repair what the linter can, and write the generated tables of the documents.
 	@$(PY) -m ruff check --fix $(FILES)
 	$(PY) -m ruff format $(FILES)
+	$(PY) -m tests.support.tables
 
 lock:  ## Compile both locks from pyproject.toml, with releases at least a week old; needs uv.
 	@week_ago=$$($(PYTHON) -c 'from datetime import date, timedelta; print(date.today() - timedelta(days=7))')

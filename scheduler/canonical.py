@@ -43,16 +43,23 @@ def _check(value: object, depth: int) -> None:
         case dict() | list() | tuple():
             if depth == 0:
                 raise ValueError(f"deeper than {MAX_DEPTH}")
-            for key, child in value.items() if isinstance(value, dict) else enumerate(value):
-                _check_key(key)
-                _check(child, depth - 1)
+            _check_children(value, depth - 1)
         case _:
             raise ValueError(f"{type(value).__name__} has no canonical form")
 
 
+def _check_children(
+    value: dict[object, object] | list[object] | tuple[object, ...], depth: int
+) -> None:
+    if isinstance(value, dict):
+        for key in value:
+            _check_key(key)
+        value = list(value.values())
+    for child in value:
+        _check(child, depth)
+
+
 def _check_key(key: object) -> None:
-    if isinstance(key, int):
-        return
     if not (isinstance(key, str) and key.isascii() and key.isprintable()):
         raise ValueError("keys are printable ASCII")
 

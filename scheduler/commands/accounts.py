@@ -9,11 +9,11 @@ from scheduler.commands.client import Api, needs_api
 from scheduler.commands.printing import (
     json_option,
     limit_option,
+    read_secret,
     show_fields,
     show_items,
     show_json,
 )
-from scheduler.commands.session import read_secret
 from scheduler.errors import NotFoundError
 
 _EVERY: Final = 100_000

@@ -25,8 +25,7 @@ from scheduler.commands.printing import (
     show_items,
     show_json,
 )
-from scheduler.commands.refusals import AnswerUnreadableError, RecordInvalidError
-from scheduler.services.evidence import FolderInUseError
+from scheduler.commands.refusals import AnswerUnreadableError, RecordInvalidError, RefusedError
 
 _COLUMNS: Final = {
     "seq": "seq",
@@ -97,7 +96,7 @@ def export(api: Api, *, folder: Path, reason: str, as_json: bool) -> None:
     """
     folder.mkdir(parents=True, exist_ok=True)
     if any(folder.iterdir()):
-        raise FolderInUseError(f"{folder} is not empty")
+        raise RefusedError(f"{folder} is not empty", "folder_in_use")
     person = api.get("/whoami")["person"]["code"]
     head, trust = _download(api, "/audit/checkpoint"), _download(api, "/audit/trust")
     request = ExportRequest(requested_by=person, reason=reason, at=utc_now())

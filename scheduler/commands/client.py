@@ -14,6 +14,7 @@ import click
 from scheduler.commands.logins import ClientSettings, Login, find_login
 from scheduler.commands.refusals import (
     AddressInsecureError,
+    AddressInvalidError,
     AnswerUnreadableError,
     RefusedError,
     ServerUnreachableError,
@@ -36,11 +37,11 @@ class Api:
 
         Raises:
             AddressInsecureError: plain http to another machine.
-            AnswerUnreadableError: not an http address.
+            AddressInvalidError: not an http address.
         """
         parts = urlsplit(url)
         if parts.scheme not in {"http", "https"} or not parts.hostname:
-            raise AnswerUnreadableError(f"{url!r} is no address such as https://chancery.example")
+            raise AddressInvalidError(f"{url!r} is no address such as https://chancery.example")
         if parts.scheme == "http" and not _is_this_machine(parts.hostname):
             raise AddressInsecureError(
                 f"use https for {parts.hostname}: the token would be readable"

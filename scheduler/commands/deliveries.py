@@ -8,7 +8,6 @@ import click
 from scheduler.commands.client import Api, needs_api
 from scheduler.commands.printing import json_option, limit_option, show_fields, show_items
 from scheduler.domain.delivery_flow import DeliveryState
-from scheduler.services.deliveries import Resolution
 
 _COLUMNS: Final = {
     "id": "id",
@@ -114,11 +113,11 @@ def retry(
 @delivery.command()
 @_delivery
 @_reason
-@click.option("--posted", "resolution", flag_value=Resolution.POSTED.value, help="It is public.")
+@click.option("--posted", "resolution", flag_value="posted", help="It is public.")
 @click.option(
     "--cancelled",
     "resolution",
-    flag_value=Resolution.CANCELLED.value,
+    flag_value="cancelled",
     help="It will not be public.",
 )
 @click.option("--url", default="", help="Where it is public.")

@@ -1,4 +1,4 @@
-"""What the terminal shows: tables there, plain lines elsewhere, JSON when asked; never a control character."""
+"""What the terminal shows: tables, plain lines elsewhere, JSON when asked; never a control character or a secret."""
 
 import json
 import re
@@ -73,6 +73,17 @@ def mark_hidden(text: str) -> str:
         marked += [text[end : span.start], f"⟨{span.name}{times}⟩"]
         end = span.end
     return "".join([*marked, text[end:]])
+
+
+def read_secret(name: str) -> str:
+    """Ask for it without showing it, or take the first line of stdin; never an argument."""
+    if sys.stdin.isatty():
+        secret: str = click.prompt(name, hide_input=True)
+    else:
+        secret = sys.stdin.readline()
+    if not secret.strip():
+        raise click.UsageError(f"{name.lower()}: nothing was given")
+    return secret.strip()
 
 
 @contextmanager

@@ -35,6 +35,12 @@ class AnswerUnreadableError(UnavailableError):
     code = "answer_unreadable"
 
 
+class AddressInvalidError(InvalidError):
+    """No http or https address."""
+
+    code = "address_invalid"
+
+
 class AddressInsecureError(InvalidError):
     """A token would travel unencrypted to another machine."""
 

@@ -1,15 +1,16 @@
 """`chancery login|logout|whoami`: a person's own token, which nobody else ever sees."""
 
-import sys
+from typing import Final
 
 import click
 
 from scheduler.commands.client import Api, current_login, needs_api
 from scheduler.commands.logins import ClientSettings, Login, LoginFile, normalise
-from scheduler.commands.printing import json_option, show_fields, show_json
+from scheduler.commands.printing import json_option, read_secret, show_fields, show_json
 from scheduler.commands.refusals import RefusedError
 from scheduler.domain.people import Permission
-from scheduler.services.tokens import TokenRejectedError
+
+_ENDED: Final = "token_rejected"  #: the API's code for a token that is revoked or over
 
 
 @click.command()
@@ -65,7 +66,7 @@ def logout(api: Api) -> None:
     try:
         api.delete("/tokens/current")
     except RefusedError as exc:
-        if exc.code != TokenRejectedError.code:  # it has ended already: then only the file is left
+        if exc.code != _ENDED:  # then only the file is left
             raise
     file = LoginFile(ClientSettings().login_file)
     kept = file.find(used.url)
@@ -97,14 +98,3 @@ def whoami(api: Api, *, as_json: bool) -> None:
         "no approvals until": "approvals_suspended_until",
     }
     show_fields({**found, "url": api.url, "roles": roles}, fields, as_json=False)
-
-
-def read_secret(name: str) -> str:
-    """Ask for it without showing it, or take the first line of stdin; never an argument."""
-    if sys.stdin.isatty():
-        secret: str = click.prompt(name, hide_input=True)
-    else:
-        secret = sys.stdin.readline()
-    if not secret.strip():
-        raise click.UsageError(f"{name.lower()}: nothing was given")
-    return secret.strip()

@@ -4,7 +4,7 @@ from collections.abc import Iterable, Sequence
 from datetime import datetime, timedelta
 from uuid import UUID
 
-from sqlalchemy import and_, exists, func, or_, select, update
+from sqlalchemy import ColumnElement, and_, exists, func, or_, select, update
 from sqlalchemy.orm import aliased
 from sqlmodel import col
 
@@ -118,60 +118,70 @@ async def claim(
     return found
 
 
-async def find_lapsed(uow: UnitOfWork, *, limit: int) -> Sequence[Delivery]:
+async def find_lapsed(uow: UnitOfWork, *, limit: int) -> Sequence[UUID]:
     """What a process had in hand when its lease ran out: it died, or it slept."""
-    query = (
-        select(Delivery)
-        .where(col(Delivery.state).in_(IN_HAND), col(Delivery.lease_until) < uow.now)
-        .order_by(col(Delivery.lease_until))
-        .limit(limit)
-        .with_for_update(skip_locked=True)
+    query = select(col(Delivery.id)).where(_lapsed(uow.now)).order_by(col(Delivery.lease_until))
+    return (await uow.session.scalars(query.limit(limit))).all()
+
+
+async def find_waking(uow: UnitOfWork, *, limit: int) -> Sequence[UUID]:
+    """`unknown` deliveries whose settle time is over, and `sent` ones whose read-back is due."""
+    query = select(col(Delivery.id)).where(_waking(uow.now)).order_by(col(Delivery.wake_at))
+    return (await uow.session.scalars(query.limit(limit))).all()
+
+
+async def find_overdue(uow: UnitOfWork, *, limit: int) -> Sequence[UUID]:
+    """Waiting or held deliveries past their window, and due ones whose account is out of service."""
+    expired = and_(_waiting(), col(Delivery.expires_at) < uow.now)
+    stranded = and_(
+        col(Delivery.state) == DeliveryState.READY,
+        col(Delivery.wake_at) < uow.now - timedelta(minutes=1),
+        col(Account.state) != "active",
     )
-    return (await uow.session.scalars(query)).all()
-
-
-async def find_waking(uow: UnitOfWork, state: DeliveryState, *, limit: int) -> Sequence[Delivery]:
-    """`unknown` deliveries whose settle time is over, or `sent` ones whose read-back is due."""
     query = (
-        select(Delivery)
-        .where(col(Delivery.state) == state, col(Delivery.wake_at) <= uow.now)
-        .order_by(col(Delivery.wake_at))
-        .limit(limit)
-    )
-    return (await uow.session.scalars(query)).all()
-
-
-async def find_expired(uow: UnitOfWork, *, limit: int) -> Sequence[Delivery]:
-    """Waiting or held deliveries whose approved window is over."""
-    query = (
-        select(Delivery)
-        .where(
-            col(Delivery.state).in_([DeliveryState.READY, DeliveryState.HELD]),
-            col(Delivery.expires_at) < uow.now,
-        )
-        .limit(limit)
-        .with_for_update(skip_locked=True)
-    )
-    return (await uow.session.scalars(query)).all()
-
-
-async def find_stranded(
-    uow: UnitOfWork, *, since: timedelta, limit: int
-) -> Sequence[tuple[Delivery, Post]]:
-    """Deliveries that should have left `since` ago, on accounts that are out of service."""
-    query = (
-        select(Delivery, Post)
+        select(col(Delivery.id))
         .join(Account, col(Account.id) == col(Delivery.account_id))
-        .join(Post, col(Post.id) == col(Delivery.post_id))
-        .where(
-            col(Delivery.state) == DeliveryState.READY,
-            col(Delivery.wake_at) < uow.now - since,
-            col(Account.state) != "active",
-        )
-        .limit(limit)
-        .with_for_update(of=Delivery, skip_locked=True)
+        .where(or_(expired, stranded))
+        .order_by(col(Delivery.expires_at))
     )
-    return (await uow.session.execute(query)).all()
+    return (await uow.session.scalars(query.limit(limit))).all()
+
+
+async def lock_lapsed(uow: UnitOfWork, delivery_id: UUID) -> Delivery | None:
+    return await _lock_if(uow, delivery_id, _lapsed(uow.now))
+
+
+async def lock_waking(uow: UnitOfWork, delivery_id: UUID) -> Delivery | None:
+    return await _lock_if(uow, delivery_id, _waking(uow.now))
+
+
+async def lock_waiting(uow: UnitOfWork, delivery_id: UUID) -> Delivery | None:
+    return await _lock_if(uow, delivery_id, _waiting())
+
+
+async def _lock_if(
+    uow: UnitOfWork, delivery_id: UUID, condition: ColumnElement[bool]
+) -> Delivery | None:
+    """The delivery if it is still so, and nobody else is at it."""
+    query = (
+        select(Delivery)
+        .where(col(Delivery.id) == delivery_id, condition)
+        .with_for_update(skip_locked=True)
+    )
+    return (await uow.session.scalars(query)).one_or_none()
+
+
+def _lapsed(now: datetime) -> ColumnElement[bool]:
+    return and_(col(Delivery.state).in_(IN_HAND), col(Delivery.lease_until) < now)
+
+
+def _waking(now: datetime) -> ColumnElement[bool]:
+    looked_at = [DeliveryState.UNKNOWN, DeliveryState.SENT]
+    return and_(col(Delivery.state).in_(looked_at), col(Delivery.wake_at) <= now)
+
+
+def _waiting() -> ColumnElement[bool]:
+    return col(Delivery.state).in_([DeliveryState.READY, DeliveryState.HELD])
 
 
 async def find_next_wake(uow: UnitOfWork) -> datetime | None:

@@ -78,10 +78,10 @@ class Pages:
         app.router.add_get("/media/{sha256:[0-9a-f]{64}}", self._media)
         routes: list[tuple[str, Callable[[web.Request], Awaitable[web.Response]]]] = [
             ("/", self._index),
-            ("/@{handle}", self._timeline),
-            ("/profile/{handle}", self._timeline),
-            ("/@{handle}/{key}", self._post),
-            ("/profile/{handle}/post/{key}", self._post),
+            ("/@{name}", self._timeline),
+            ("/profile/{name}", self._timeline),
+            ("/@{name}/{key}", self._post),
+            ("/profile/{name}/post/{key}", self._post),
         ]
         for path, handle in routes:
             app.router.add_get(path, handle)
@@ -100,9 +100,13 @@ class Pages:
         ]
         return self._page("index.html", accounts=accounts)
 
+    def _named(self, name: str) -> Account | None:
+        """By handle or by id: addresses that last carry the id."""
+        return self._book.account_by_handle(name) or self._book.accounts.get(name)
+
     async def _timeline(self, request: web.Request) -> web.Response:
         """Newest first, 50 a page; `before` is the key of the last post shown."""
-        account = self._book.account_by_handle(request.match_info["handle"])
+        account = self._named(request.match_info["name"])
         if account is None:
             return self._missing("There is no such account here.")
         before = request.query.get("before", "")
@@ -119,7 +123,7 @@ class Pages:
         )
 
     async def _post(self, request: web.Request) -> web.Response:
-        account = self._book.account_by_handle(request.match_info["handle"])
+        account = self._named(request.match_info["name"])
         post = self._find(account, request.match_info["key"]) if account else None
         if post is None or not post.is_public:
             return self._missing("There is no such post here, or it was deleted.")

@@ -15,11 +15,11 @@ from uuid import UUID
 import structlog
 
 from scheduler.clock import monotonic_s
+from scheduler.db import deliveries
 from scheduler.db.posts import StaleStateError
 from scheduler.db.uow import DatabaseUnavailableError, UnitOfWorkFactory
-from scheduler.domain.delivery_flow import DeliveryState
 from scheduler.publishing.delivering import Courier
-from scheduler.publishing.looking import look_up, read_back
+from scheduler.publishing.looking import look_after
 from scheduler.services import outcomes, publishing
 from scheduler.services.kit import Kit
 from scheduler.services.publishing import Claimed
@@ -81,18 +81,35 @@ class Engine:
             self._nudge.set()  # the account is free for its next post
 
     async def _recover(self) -> None:
+        """Each delivery in a transaction of its own: one that cannot be read must not stop the others."""
+        async with self.open_uow.read() as uow:
+            lapsed = await deliveries.find_lapsed(uow, limit=_BATCH)
+            overdue = await deliveries.find_overdue(uow, limit=_BATCH)
+        for delivery_id in lapsed:
+            await self._guarded(partial(self._recover_one, delivery_id))
+        for delivery_id in overdue:
+            await self._guarded(partial(self._end_window, delivery_id))
+
+    async def _recover_one(self, delivery_id: UUID) -> None:
         async with self.open_uow() as uow:
-            await outcomes.recover(uow, self.kit, limit=_BATCH)
-            await outcomes.sweep_windows(uow, limit=_BATCH)
+            await outcomes.recover(uow, self.kit, delivery_id)
+
+    async def _end_window(self, delivery_id: UUID) -> None:
+        async with self.open_uow() as uow:
+            await outcomes.end_window(uow, delivery_id)
 
     async def _look(self) -> None:
-        for state, look in ((DeliveryState.UNKNOWN, look_up), (DeliveryState.SENT, read_back)):
-            async with self.open_uow() as uow:
-                looks = await outcomes.start_looks(uow, self.kit, state, limit=_BATCH)
-            async with asyncio.TaskGroup() as group:
-                for each in looks:
-                    step = partial(look, self.open_uow, self.kit, each)
-                    group.create_task(self._guarded(step))
+        async with self.open_uow.read() as uow:
+            waking = await deliveries.find_waking(uow, limit=_BATCH)
+        async with asyncio.TaskGroup() as group:
+            for delivery_id in waking:
+                group.create_task(self._guarded(partial(self._look_at, delivery_id)))
+
+    async def _look_at(self, delivery_id: UUID) -> None:
+        async with self.open_uow() as uow:
+            look = await outcomes.start_look(uow, self.kit, delivery_id)
+        if look is not None:
+            await look_after(self.open_uow, self.kit, look)
 
     async def _every(
         self, seconds: float, stopping: asyncio.Event, step: Callable[[], Awaitable[None]]

@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any, Final
+from uuid import UUID
 
 from sqlmodel import col, select
 
@@ -22,7 +23,7 @@ from adapters.errors import (
 from scheduler.canonical import JsonObject
 from scheduler.clock import iso
 from scheduler.db import deliveries
-from scheduler.db.tables import Account, Attempt, Delivery
+from scheduler.db.tables import Account, Attempt, Delivery, Post
 from scheduler.db.uow import UnitOfWork
 from scheduler.domain.delivery_flow import DeliveryMove, DeliveryState
 from scheduler.services import accounts, rendering, secrets
@@ -37,6 +38,7 @@ from scheduler.services.publishing import (
     locked,
 )
 from scheduler.services.release import Obstacle
+from scheduler.vault.envelope import TokenUnavailableError
 
 READ_BACK_DELAY: Final = timedelta(seconds=1)
 _FIRST_BACKOFF: Final = timedelta(seconds=2)
@@ -126,41 +128,42 @@ async def put_off(
     )
 
 
-async def recover(uow: UnitOfWork, kit: Kit, *, limit: int) -> int:
-    """Take back what dead or sleeping workers held; what they may have sent becomes unknown (R3)."""
-    lapsed = await deliveries.find_lapsed(uow, limit=limit)
-    for delivery in lapsed:
-        if delivery.state != DeliveryState.SENDING:
-            await deliveries.move(
-                uow,
-                delivery,
-                DeliveryMove.UNCLAIM,
-                detail={"why": "lease over"},
-                fence=delivery.fence + 1,
-                wake_at=uow.now,
-            )
-            continue
-        account = await uow.session.get_one(Account, delivery.account_id)
-        attempt = await _last_attempt(uow, delivery)
-        error = OutcomeUnknownError("the worker ended before it recorded", code="worker_ended")
-        _end(attempt, uow.now, "unknown", error=error)
-        settle = kit.platform(account.platform).capabilities.settle
-        await _doubt(uow, delivery, error.code, str(error), attempt.deadline + settle)
-    return len(lapsed)
+async def recover(uow: UnitOfWork, kit: Kit, delivery_id: UUID) -> None:
+    """Take back what a dead or sleeping worker held; what it may have sent becomes unknown (R3)."""
+    delivery = await deliveries.lock_lapsed(uow, delivery_id)
+    if delivery is None:
+        return
+    if delivery.state != DeliveryState.SENDING:
+        await deliveries.move(
+            uow,
+            delivery,
+            DeliveryMove.UNCLAIM,
+            detail={"why": "lease over"},
+            fence=delivery.fence + 1,
+            wake_at=uow.now,
+        )
+        return
+    account = await uow.session.get_one(Account, delivery.account_id)
+    attempt = await _last_attempt(uow, delivery)
+    error = OutcomeUnknownError("the worker ended before it recorded", code="worker_ended")
+    _end(attempt, uow.now, "unknown", error=error)
+    settle = kit.platform(account.platform).capabilities.settle
+    await _doubt(uow, delivery, error.code, str(error), attempt.deadline + settle)
 
 
-async def sweep_windows(uow: UnitOfWork, *, limit: int) -> None:
-    """Expire what is past its window, and hold what a paused account has made late."""
-    for delivery in await deliveries.find_expired(uow, limit=limit):
+async def end_window(uow: UnitOfWork, delivery_id: UUID) -> None:
+    """Expire a delivery past its window, or hold one that a paused account has made late."""
+    delivery = await deliveries.lock_waiting(uow, delivery_id)
+    if delivery is None:
+        return
+    if delivery.expires_at is not None and delivery.expires_at < uow.now:
         await expire(uow, delivery)
-    patience = timedelta(minutes=1)
-    for delivery, post in await deliveries.find_stranded(uow, since=patience, limit=limit):
-        due = delivery.due_at or uow.now
-        if uow.now > due + timedelta(minutes=post.late_minutes):
-            late = Obstacle(
-                code="account_out_of_service", message="its account was paused too long"
-            )
-            await hold(uow, delivery, late)
+        return
+    post = await uow.session.get_one(Post, delivery.post_id)
+    due = delivery.due_at or uow.now
+    if uow.now > due + timedelta(minutes=post.late_minutes):
+        late = Obstacle(code="account_out_of_service", message="its account was paused too long")
+        await hold(uow, delivery, late)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -168,6 +171,7 @@ class Look:
     """What a reconciling or read-back look needs to know."""
 
     claimed: Claimed
+    in_doubt: bool  #: find out whether it is public; else: read back what is
     platform: str
     credentials: Credentials
     bodies: tuple[bytes, ...]  #: of the public parts; of the one in doubt when unknown
@@ -176,38 +180,39 @@ class Look:
     receipts: tuple[Published, ...]  #: of the public parts
 
 
-async def start_looks(
-    uow: UnitOfWork, kit: Kit, state: DeliveryState, *, limit: int
-) -> Sequence[Look]:
-    """Take deliveries whose time to be looked at has come, so that no other worker looks too."""
-    looks = []
-    for delivery in await deliveries.find_waking(uow, state, limit=limit):
-        account = await uow.session.get_one(Account, delivery.account_id)
-        delivery.wake_at = uow.now + _LOOK_LEASE
-        adapter = kit.platform(account.platform)
-        if not await _can_look(uow, adapter, delivery, state):
-            continue
-        attempts = await deliveries.find_attempts(uow, delivery.id)
-        last = attempts[-1]
-        public = [each.request for each in attempts if each.outcome in {"sent", "found"}]
-        looks.append(
-            Look(
-                claimed=Claimed(
-                    delivery_id=delivery.id,
-                    account_id=account.id,
-                    fence=delivery.fence,
-                    due_at=delivery.due_at or uow.now,
-                    due_at_s=uow.read_at_s,
-                ),
-                platform=account.platform,
-                credentials=await secrets.open_credentials(uow, kit, account),
-                bodies=tuple(public) if state == DeliveryState.SENT else (last.request,),
-                key=last.idempotency_key,
-                since=last.started_at,
-                receipts=tuple(_published(each) for each in delivery.progress.get("parts", [])),
-            )
-        )
-    return looks
+async def start_look(uow: UnitOfWork, kit: Kit, delivery_id: UUID) -> Look | None:
+    """Take a delivery whose time to be looked at has come, so that no other worker looks too."""
+    delivery = await deliveries.lock_waking(uow, delivery_id)
+    if delivery is None:
+        return None
+    account = await uow.session.get_one(Account, delivery.account_id)
+    delivery.wake_at = uow.now + _LOOK_LEASE
+    if not await _can_look(uow, kit.platform(account.platform), delivery):
+        return None
+    try:
+        credentials = await secrets.open_credentials(uow, kit, account)
+    except TokenUnavailableError as exc:
+        await _give_up_looking(uow, delivery, Obstacle(code=exc.code, message=str(exc)))
+        return None
+    attempts = await deliveries.find_attempts(uow, delivery.id)
+    last = attempts[-1]
+    public = [each.request for each in attempts if each.outcome in {"sent", "found"}]
+    return Look(
+        claimed=Claimed(
+            delivery_id=delivery.id,
+            account_id=account.id,
+            fence=delivery.fence,
+            due_at=delivery.due_at or uow.now,
+            due_at_s=uow.read_at_s,
+        ),
+        in_doubt=delivery.state == DeliveryState.UNKNOWN,
+        platform=account.platform,
+        credentials=credentials,
+        bodies=tuple(public) if delivery.state == DeliveryState.SENT else (last.request,),
+        key=last.idempotency_key,
+        since=last.started_at,
+        receipts=tuple(_published(each) for each in delivery.progress.get("parts", [])),
+    )
 
 
 async def record_found(uow: UnitOfWork, look: Look, found: Published | None) -> None:
@@ -236,15 +241,21 @@ async def record_no_answer(uow: UnitOfWork, look: Look, error: AdapterError) -> 
     """A look that could not tell: again later, and after some times a person has to look."""
     delivery, _ = await locked(uow, look.claimed)
     looks = int(delivery.progress.get("looks", 0)) + 1
-    if delivery.state == DeliveryState.UNKNOWN and looks >= _MOST_LOOKS:
-        await hold(
-            uow,
-            delivery,
-            Obstacle(code="outcome_unknown", message=f"the platform could not be asked: {error}"),
-        )
+    if looks >= _MOST_LOOKS:
+        message = f"the platform could not be asked: {error}"
+        await _give_up_looking(uow, delivery, Obstacle(code="outcome_unknown", message=message))
         return
     delivery.progress = {**delivery.progress, "looks": looks}
     delivery.wake_at = uow.now + min(_FIRST_BACKOFF * 2**looks, _LONGEST_BACKOFF)
+
+
+async def _give_up_looking(uow: UnitOfWork, delivery: Delivery, obstacle: Obstacle) -> None:
+    """A doubtful delivery waits for a person; one that was accepted stays sent, unverified."""
+    if delivery.state == DeliveryState.UNKNOWN:
+        await hold(uow, delivery, obstacle)
+        return
+    delivery.wake_at = None
+    delivery.reason = f"unverified: {obstacle.message}"
 
 
 async def record_read_back(uow: UnitOfWork, look: Look, seen: Sequence[ReadBack]) -> None:
@@ -271,11 +282,9 @@ async def record_read_back(uow: UnitOfWork, look: Look, seen: Sequence[ReadBack]
     )
 
 
-async def _can_look(
-    uow: UnitOfWork, adapter: Adapter, delivery: Delivery, state: DeliveryState
-) -> bool:
+async def _can_look(uow: UnitOfWork, adapter: Adapter, delivery: Delivery) -> bool:
     can = adapter.capabilities
-    if state == DeliveryState.SENT:
+    if delivery.state == DeliveryState.SENT:
         if not can.read_back:
             delivery.wake_at = None
         return can.read_back

@@ -26,7 +26,9 @@ from scheduler.services import rendering
 from scheduler.services.judging import find_findings, refuse_blocked
 from scheduler.services.kit import Kit
 
+_MOST_TARGETS: Final = 100
 #: A person may still be typing when the minute passes; the late rule judges the rest.
+
 _PAST_GRACE: Final = timedelta(seconds=60)
 
 
@@ -40,6 +42,12 @@ class TimeMissingError(InvalidError):
 
 class TargetsMissingError(InvalidError):
     code = "targets_missing"
+
+
+class TargetsTooManyError(InvalidError):
+    """One record of the log names them all, and its size is limited."""
+
+    code = "targets_too_many"
 
 
 class AccountUnknownError(InvalidError):
@@ -287,6 +295,8 @@ async def _replace_variants(
 async def _replace_targets(
     uow: UnitOfWork, actor: Actor, post: Post, codes: tuple[str, ...]
 ) -> None:
+    if len(codes) > _MOST_TARGETS:
+        raise TargetsTooManyError(f"a post has at most {_MOST_TARGETS} accounts; write another")
     wanted = await _writable_accounts(uow, actor, codes)
     parts = await posts.load_parts(uow, post)
     there = {account.code: delivery for delivery, account in parts.deliveries}

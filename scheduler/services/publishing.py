@@ -136,6 +136,7 @@ async def save_session(
 async def save_media(uow: UnitOfWork, claimed: Claimed, sha256: str, receipt: Any) -> None:  # noqa: ANN401 - the platform's own JSON
     """Keep what the platform answered to an upload, so that a later try need not upload again."""
     delivery, _ = await locked(uow, claimed)
+    delivery.lease_until = uow.now + CLAIM_LEASE  # the next picture has its own time
     media = {**delivery.progress.get("media", {}), sha256: {"ref": receipt, "at": iso(uow.now)}}
     delivery.progress = {**delivery.progress, "media": media}
 

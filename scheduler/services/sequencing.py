@@ -4,6 +4,8 @@ One sequencer is active at a time, by a lease; two cannot fork the log even so, 
 the head's row, and the sequence numbers come from it.
 """
 
+from collections import Counter
+from collections.abc import Sequence
 from datetime import timedelta
 from typing import Final
 
@@ -12,7 +14,7 @@ from scheduler.audit.keys import LogKeys
 from scheduler.audit.record import parse_record, seal_line
 from scheduler.db import log
 from scheduler.db.log import Row
-from scheduler.db.tables import Checkpoint
+from scheduler.db.tables import AuditOutbox, Checkpoint
 from scheduler.db.uow import UnitOfWork
 
 LEASE: Final = timedelta(seconds=10)
@@ -31,13 +33,16 @@ async def seal(uow: UnitOfWork, keys: LogKeys, *, owner: str) -> int | None:
     if await log.take_lease(uow, owner, LEASE) is None:
         return None
     head = await log.lock_head(uow)
-    outbox = await log.find_unsealed(uow, limit=BATCH)
+    found = await log.find_unsealed(uow, limit=BATCH)
+    outbox = _whole_transactions(found)
     if not outbox:
         return 0
+    last = await log.find_checkpoint(uow)
+    sealed_at = uow.now if last is None else max(uow.now, last.signed_at)  # a clock may step back
     leaves: list[Row] = []
     hashes = []
     for seq, row in enumerate(outbox, start=head.size):
-        line = seal_line(row.body, seq=seq, sealed_at=uow.now)
+        line = seal_line(row.body, seq=seq, sealed_at=sealed_at)
         hashes.append(tree.leaf_hash(line))
         row.seq = seq
         subject = str(parse_record(row.body).on["id"])
@@ -45,6 +50,14 @@ async def seal(uow: UnitOfWork, keys: LogKeys, *, owner: str) -> int | None:
     extended = tree.Frontier.from_json(head.size, head.frontier).extend(hashes)
     await log.append(uow, leaves, extended.as_rows())
     head.size, head.frontier = extended.frontier.size, extended.frontier.as_json()
-    note = keys.sign_checkpoint(size=head.size, root=extended.frontier.root(), at=uow.now)
-    uow.session.add(Checkpoint(size=head.size, note=note.decode(), signed_at=uow.now))
-    return len(outbox)
+    note = keys.sign_checkpoint(size=head.size, root=extended.frontier.root(), at=sealed_at)
+    uow.session.add(Checkpoint(size=head.size, note=note.decode(), signed_at=sealed_at))
+    return len(found)
+
+
+def _whole_transactions(found: Sequence[AuditOutbox]) -> list[AuditOutbox]:
+    """Without the records whose transaction the batch cuts in two: a signed head covers whole ones only."""
+    records = [(row, parse_record(row.body).transaction) for row in found]
+    here = Counter(transaction.id for _, transaction in records)
+    whole = {each.id for _, each in records if each.count == here[each.id]}
+    return [row for row, transaction in records if transaction.id in whole]

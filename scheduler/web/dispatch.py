@@ -21,6 +21,7 @@ from scheduler.web.refusals import (
     ContentTypeError,
     IfMatchInvalidError,
     IfMatchMissingError,
+    QueryInvalidError,
     RaceLostError,
     TokenMissingError,
 )
@@ -170,6 +171,8 @@ class Endpoint:
             inputs["body"] = parse_body(self.route.body, call.data)
         if self.route.query is not None:
             inputs["query"] = parse_query(self.route.query, request.query)
+        elif request.query:
+            raise QueryInvalidError("this address takes no query")
         return inputs
 
     def _find_repetition(self, request: web.Request, call: Call) -> Repetition | None:

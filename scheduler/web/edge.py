@@ -7,6 +7,7 @@ from typing import Final
 
 import structlog
 from aiohttp import web
+from aiohttp.hdrs import METH_ALL
 
 from scheduler.clock import monotonic_s
 from scheduler.errors import ChanceryError
@@ -46,7 +47,7 @@ def build_middleware(
             route = _name(request)
             log.info(
                 "http.request",
-                method=request.method if route != _UNKNOWN else "?",
+                method=request.method if request.method in METH_ALL else "?",
                 route=route,
                 status=response.status,
                 duration_ms=round(seconds * 1000, 1),

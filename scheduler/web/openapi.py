@@ -110,11 +110,10 @@ def build_document(routes: Sequence[Route], *, version: str, server: str) -> dic
 def find_errors(route: Route) -> tuple[type[ChanceryError], ...]:
     """Every refusal a caller of the route may meet."""
     groups = (
-        (True, (*route.errors, DatabaseUnavailableError)),
+        (True, (*route.errors, QueryInvalidError, DatabaseUnavailableError)),
         (route.unit is not Unit.NONE, _ENTRY_ERRORS),
         (route.body is not None, (*_BODY_ERRORS, *_JSON_ERRORS)),
         (bool(route.raw_types), _BODY_ERRORS),
-        (route.query is not None, (QueryInvalidError,)),
         (route.query is not None and issubclass(route.query, Paging), (CursorGoneError,)),
         (route.if_match, (IfMatchMissingError, IfMatchInvalidError)),
         (route.is_repeatable, (*_KEY_ERRORS, RaceLostError)),

@@ -3,13 +3,15 @@
 import asyncio
 import json
 import os
+import pty
+import shutil
 import signal
 import socket
 import subprocess
 import sys
 import time
 import urllib.request
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -33,6 +35,15 @@ INIT = (
     "--languages=sl,en",
     "--admin=bizjak=Rok Bizjak",
     "--admin=oblak=Sabina Oblak",
+)
+ACCOUNT = (
+    "account",
+    "add",
+    "hq.mastodon",
+    "--mission=krv.hq",
+    "--platform=mastodon",
+    "--language=en",
+    "--secret-file=-",
 )
 PEOPLE = (
     ("hocevar", "Tina Hočevar", Role.OFFICER),
@@ -151,6 +162,31 @@ class Machine:
                 continue
         return {number: words for number, words in found.items() if words.strip()}
 
+    def on_terminal(
+        self, *words: object, answers: Sequence[tuple[str, str]] = ()
+    ) -> tuple[int, str]:
+        """Run on a terminal: wait for each prompt, type its answer; the status and all that was shown."""
+        ours, theirs = pty.openpty()
+        process = subprocess.Popen(
+            [sys.executable, "-m", "cli", *map(str, words)],
+            env={**self.environment, "TERM": "xterm", "COLUMNS": "200"},
+            cwd=self.folder,
+            stdin=theirs,
+            stdout=theirs,
+            stderr=theirs,
+            start_new_session=True,
+        )
+        os.close(theirs)
+        shown = ""
+        for prompt, answer in answers:
+            while prompt not in shown:
+                shown += _read_terminal(ours)
+            os.write(ours, f"{answer}\n".encode())
+        while more := _read_terminal(ours):
+            shown += more
+        os.close(ours)
+        return process.wait(timeout=30), shown
+
     def settings(self) -> Settings:
         return Settings(data_dir=self.data, key_file=self.key_file, database_url=None)
 
@@ -170,6 +206,13 @@ class Karvenia:
     def public_posts(self) -> list[dict[str, Any]]:
         log = ask_practice(self.practice, "GET", "/practice/log?since=0")
         return [entry for entry in log["entries"] if entry["kind"] == "post"]
+
+
+def _read_terminal(descriptor: int) -> str:
+    try:
+        return os.read(descriptor, 65_536).decode(errors="replace")
+    except OSError:  # what Linux answers when the other side is closed
+        return ""
 
 
 def free_port() -> int:
@@ -220,10 +263,19 @@ def machine(tmp_path: Path) -> Machine:
     return Machine.empty(tmp_path)
 
 
+@pytest.fixture(scope="session")
+def installation(tmp_path_factory: pytest.TempPathFactory) -> Machine:
+    """A fresh installation that never ran, to be copied."""
+    machine = Machine.empty(tmp_path_factory.mktemp("installation"))
+    machine.ask(*INIT)
+    return machine
+
+
 @pytest.fixture
-def installed(machine: Machine) -> Machine:
-    done = machine.run(*INIT)
-    assert done.returncode == 0, done.stderr
+def installed(machine: Machine, installation: Machine) -> Machine:
+    """Installed on it, and never started."""
+    shutil.copytree(installation.data, machine.data)
+    shutil.copytree(installation.key_file.parent, machine.key_file.parent)
     return machine
 
 

@@ -123,7 +123,7 @@ async def test_log_lines_have_neither_query_nor_body_nor_token(api: Api) -> None
         await api.with_token("secret-token").get("/secret-path")
     events = [each for each in lines if each["event"] == "http.request"]
     assert [(each["method"], each["route"], each["status"]) for each in events] == [
-        ("POST", "/api/v1/posts", 201),
+        ("GET", "/api/v1/posts/{post_id}/explain", 422),
         ("POST", "/api/v1/posts", 201),
         ("GET", "unknown", 404),
     ]

@@ -6,9 +6,9 @@ import stat
 
 import pytest
 
-from tests.integration.cli_fixtures import INIT, Machine, installed, machine
+from tests.integration.cli_fixtures import INIT, Machine, installation, installed, machine
 
-__all__ = ["installed", "machine"]
+__all__ = ["installation", "installed", "machine"]
 
 
 def test_init_makes_an_installation_and_prints_what_must_be_kept(machine: Machine) -> None:

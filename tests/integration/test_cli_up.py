@@ -5,9 +5,9 @@ import signal
 import socket
 import subprocess
 
-from tests.integration.cli_fixtures import Machine, installed, machine, wait_for
+from tests.integration.cli_fixtures import Machine, installation, installed, machine, wait_for
 
-__all__ = ["installed", "machine"]
+__all__ = ["installation", "installed", "machine"]
 
 
 def test_up_makes_a_first_installation_once_and_ends_everything_on_sigterm(

@@ -206,8 +206,9 @@ async def test_a_bluesky_timeline_shows_its_posts(network: PracticeNetwork) -> N
         headers = {"Authorization": f"Bearer {token}"}
         async with http.post(path, json=body, headers=headers) as answer:
             assert answer.status == 200
-    profile = "/profile/mfa.karvenia.example"
-    for where in (profile, f"{profile}/post/3lka2bcdefg2h"):
+    by_handle, by_id = "/profile/mfa.karvenia.example", f"/profile/{opened['did']}"
+    post = "post/3lka2bcdefg2h"
+    for where in (by_handle, f"{by_handle}/{post}", by_id, f"{by_id}/{post}"):
         status, html, _ = await page(network.bluesky_url, where)
         assert status == 200
         assert '<p class="text" dir="auto" lang="sl">Modro</p>' in html

@@ -1,16 +1,18 @@
 """A small log of Karvenia's ministry: real keys from fixed seeds, real records, a real tree."""
 
+import json
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from io import BytesIO
-from typing import BinaryIO
+from typing import Any, BinaryIO
 
 from scheduler.audit.actions import Action
 from scheduler.audit.export import ExportRequest, Leaf, write_export
 from scheduler.audit.keys import InstanceKey, LogKeys, Trust, build_trust
 from scheduler.audit.record import Record, build, seal_line, seal_transaction
 from scheduler.audit.tree import leaf_hash, root_of
-from scheduler.audit.verify import OpenFile
+from scheduler.audit.verify import FindingCode, OpenFile, Report, verify_export
+from scheduler.canonical import canonical
 
 ORIGIN = "audit.karvenia.example/log1"
 NOON = datetime(2026, 11, 23, 12, tzinfo=UTC)
@@ -81,3 +83,33 @@ def opener(files: Mapping[str, bytes]) -> OpenFile:
         return BytesIO(files[name])
 
     return open_file
+
+
+def changed(body: bytes, path: str, value: object) -> bytes:
+    """The canonical bytes of `body` with the member at `path` replaced; ... removes it."""
+    document: dict[str, Any] = json.loads(body)
+    place = document
+    *parents, name = path.split(".")
+    for parent in parents:
+        place = place[parent]
+    if value is ...:
+        del place[name]
+    else:
+        place[name] = value
+    return canonical(document)
+
+
+def verify(files: dict[str, bytes], trusted: Trust | None = TRUST) -> Report:
+    return verify_export(opener(files), trusted=trusted)
+
+
+def codes(report: Report) -> set[FindingCode]:
+    return {finding.code for finding in report.findings}
+
+
+def seqs(report: Report, code: FindingCode) -> list[int | None]:
+    return [finding.seq for finding in report.findings if finding.code is code]
+
+
+def flipped(data: bytes, at: int) -> bytes:
+    return data[:at] + bytes([data[at] ^ 2]) + data[at + 1 :]

@@ -16,6 +16,7 @@ from scheduler.errors import ChanceryError
 from scheduler.settings import Settings
 
 ROOT: Final = Path(__file__).parents[2]
+DEVELOPERS_LOCK: Final = ROOT / "requirements-dev.lock"
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,11 +41,11 @@ class Table:
 
 
 def build_settings() -> str:
-    rows = [
-        (f"`CHANCERY_{name.upper()}`", field.description or "")
-        for name, field in Settings.model_fields.items()
-    ]
-    return _draw(("variable", "meaning"), rows)
+    rows = []
+    for name, field in Settings.model_fields.items():
+        default = f"`{field.default}`" if isinstance(field.default, str) and field.default else ""
+        rows.append((f"`CHANCERY_{name.upper()}`", default, field.description or ""))
+    return _draw(("variable", "default", "meaning"), rows)
 
 
 def find_errors() -> list[type[ChanceryError]]:
@@ -79,13 +80,14 @@ def build_delivery_moves() -> str:
 
 
 def build_dependencies() -> str:
-    """Licence and version are the installed package's; the reason is what the document says already."""
+    """The release is the lock's, the licence the package's own word; the reason stands in the document already."""
     old = DEPENDENCIES.place()[1]
     reasons = dict(re.findall(r"^\| (\S+) \|.*\| ([^|]+) \|$", old, re.MULTILINE))
-    rows = []
-    for name in sorted(find_dependencies()):
-        facts = metadata(name)
-        rows.append((name, facts["Version"], _licence(facts), reasons.get(name, "")))
+    releases = dict(re.findall(r"^(\S+?)(?:\[.*\])?==(\S+)", DEVELOPERS_LOCK.read_text(), re.MULTILINE))
+    rows = [
+        (name, releases[name], _licence(metadata(name)), reasons.get(name, ""))
+        for name in sorted(find_dependencies())
+    ]
     return _draw(("name", "release", "licence", "why"), rows)
 
 

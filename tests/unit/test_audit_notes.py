@@ -172,6 +172,7 @@ SIGNATURE = base64.b64encode(b"keyidsignature").decode()
         TEXT,
         TEXT + b"\n",
         TEXT + b"\n\n",
+        LINE,
         SIGNED[:-1],
         SIGNED + b"\n",
         SIGNED.replace(b"\n\n", b"\n"),

@@ -36,7 +36,7 @@ def test_the_folder_of_migrations_is_not_a_package() -> None:
 
 
 def test_no_file_holds_the_address_of_a_package_index() -> None:
-    index = re.compile(r"py[p]i\.org|python[h]osted|--(extra-)?index-url|--find-links", re.IGNORECASE)
+    index = re.compile(r"py[p]i\.org|python[h]osted|--(extra-)?index-url|--find[-]links", re.IGNORECASE)
     assert _holding(index) == []
 
 

@@ -8,7 +8,7 @@ from typing import Any, Final, Self
 from zoneinfo import ZoneInfo
 
 import aiohttp
-from PIL import Image, ImageDraw
+from PIL import Image, ImageDraw, ImageFont
 
 from scheduler.clock import utc_now
 from scheduler.commands.demo.stage import Cast
@@ -228,7 +228,7 @@ def draw(alt: str) -> bytes:
     image = Image.new("RGB", (960, 540), (40 + seed % 120, 70 + seed % 90, 110 + seed % 100))
     pen = ImageDraw.Draw(image)
     pen.ellipse((560, -160, 1160, 440), fill=(200, 180 + seed % 60, 120))
-    pen.text((40, 470), alt[:90], fill=(255, 255, 255))
+    pen.text((40, 460), alt[:60], fill=(255, 255, 255), font=ImageFont.load_default(28))
     exif = Image.Exif()
     exif[0x8825] = {1: "N", 2: (46.0, 3.0, 5.0), 3: "E", 4: (14.0, 30.0, 20.0)}  # removed on upload
     out = io.BytesIO()

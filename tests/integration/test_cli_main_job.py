@@ -1,0 +1,274 @@
+"""The main job from the command line: real processes, a real worker, the practice network as the platform."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+from PIL import Image
+
+from tests.integration.cli_fixtures import ACCOUNT, Karvenia, karvenia, wait_for
+
+__all__ = ["karvenia"]
+pytestmark = pytest.mark.timeout(180)
+
+DRAFT = ("post", "draft", "--mission=krv.hq", "--to=hq.mastodon")
+
+
+def test_an_officers_post_becomes_public_after_a_supervisor_approved_its_digest(
+    karvenia: Karvenia, tmp_path: Path
+) -> None:
+    Image.new("RGB", (40, 30), "teal").save(tmp_path / "bridge.png")
+    thread = tmp_path / "thread.txt"
+    thread.write_text("The new bridge is open.\n---\nIt carries 4,000 people a day.\n")
+    drafted = karvenia["hocevar"].ask(
+        *DRAFT,
+        "--now",
+        "--class=routine",
+        f"--file=en={thread}",
+        f"--image={tmp_path}/bridge.png:The new bridge: teal, from the river",
+    )
+    submitted = karvenia["hocevar"].ask("post", "submit", drafted["id"])
+    [awaiting] = karvenia["zorc"].ask("approval", "list")
+    review = karvenia["zorc"].run("approval", "show", drafted["id"]).stdout
+
+    assert awaiting["id"] == drafted["id"]
+    assert "The new bridge is open." in review
+    assert "shows: The new bridge: teal, from the river" in review
+    assert f"digest    {submitted['digest']}" in review
+    approved = karvenia["zorc"].run(
+        "approval", "approve", drafted["id"], "--digest", submitted["digest"]
+    )
+    assert approved.returncode == 0, approved.stderr
+
+    wait_for(lambda: _delivery(karvenia, drafted["id"])["state"] == "verified")
+    public = [each["text"] for each in karvenia.public_posts()]
+    assert public == ["The new bridge is open.", "It carries 4,000 people a day."]
+    shown = karvenia["hocevar"].run("post", "show", drafted["id"]).stdout
+    assert "verified" in shown
+
+
+def test_the_digest_must_be_given_where_nobody_can_be_asked_and_must_be_the_one_that_stands(
+    karvenia: Karvenia,
+) -> None:
+    post = _submitted(karvenia, "A quiet day in Lipovec.")
+
+    assert karvenia["zorc"].run("approval", "approve", post["id"]).returncode == 2
+    wrong = ("approval", "approve", post["id"], "--digest", "sha256:" + "0" * 64)
+    assert karvenia["zorc"].refusal(*wrong) == "content_changed"
+    own = ("approval", "approve", post["id"], "--digest", post["digest"])
+    assert karvenia["hocevar"].refusal(*own) == "permission_denied"
+
+
+def test_characters_that_nobody_sees_are_written_out_for_the_supervisor(karvenia: Karvenia) -> None:
+    post = _submitted(karvenia, "Wel\u200bcome to Lipovec!")
+
+    review = karvenia["zorc"].run("approval", "show", post["id"]).stdout
+
+    assert "Wel⟨ZERO WIDTH SPACE⟩come to Lipovec!" in review
+    assert "hidden    ZERO WIDTH SPACE in texts.en[0].text" in review
+
+
+def test_a_returned_post_is_edited_and_submitted_again(karvenia: Karvenia) -> None:
+    post = _submitted(karvenia, "Good morning!")
+    returned = karvenia["zorc"].ask(
+        "approval", "return", post["id"], "--comment", "Say where, please."
+    )
+    assert returned["state"] == "draft"
+
+    edited = karvenia["hocevar"].ask(
+        "post", "edit", post["id"], "--text=en=Good morning from Lipovec!", "--title=Morning"
+    )
+    again = karvenia["hocevar"].ask("post", "submit", post["id"])
+
+    assert edited["texts"]["en"][0]["text"] == "Good morning from Lipovec!"
+    assert edited["revision"] > post["revision"]
+    assert again["digest"] != post["digest"]
+    assert "Say where, please." in karvenia["hocevar"].run("post", "show", post["id"]).stdout
+
+
+def test_an_edit_of_another_revision_than_the_one_read_is_refused(karvenia: Karvenia) -> None:
+    post = karvenia["hocevar"].ask(*DRAFT, "--now", "--text=en=One")
+    karvenia["hocevar"].ask("post", "edit", post["id"], "--text=en=Two")
+
+    stale = ("post", "edit", post["id"], "--text=en=Three", "--revision", post["revision"])
+    assert karvenia["hocevar"].refusal(*stale) == "revision_stale"
+
+
+def test_an_edit_keeps_what_it_does_not_name(karvenia: Karvenia, tmp_path: Path) -> None:
+    Image.new("RGB", (40, 30), "navy").save(tmp_path / "flag.png")
+    post = karvenia["hocevar"].ask(
+        *DRAFT,
+        "--at=2027-03-28T09:00",
+        "--late-minutes=30",
+        "--text=en=Flag day",
+        "--text=sl=Dan zastave",
+        f"--image={tmp_path}/flag.png:The flag",
+    )
+
+    edited = karvenia["hocevar"].ask("post", "edit", post["id"], "--text=en=Flag day in Lipovec")
+
+    assert edited["texts"]["en"][0]["text"] == "Flag day in Lipovec"
+    assert edited["texts"]["en"][0]["media"] == post["texts"]["en"][0]["media"] != []
+    assert edited["texts"]["sl"] == post["texts"]["sl"]
+    assert edited["when"] == post["when"]
+    later = karvenia["hocevar"].ask("post", "edit", post["id"], "--at=2027-03-29T09:00")
+    assert (later["when"]["local"], later["when"]["late_minutes"]) == ("2027-03-29T09:00", 30)
+    on = karvenia["hocevar"].ask("calendar", "--from=2027-03-29", "--to=2027-03-30")
+    assert [each["post"]["id"] for each in on] == [post["id"]]
+
+
+def test_a_time_that_does_not_exist_is_refused_until_somebody_chooses(karvenia: Karvenia) -> None:
+    words = (*DRAFT, "--text=en=Early birds", "--at=2027-03-28T02:30")
+
+    assert karvenia["hocevar"].refusal(*words) == "time_gap"
+    chosen = karvenia["hocevar"].ask(*words, "--choice=later")
+    assert chosen["when"]["due_at"] == "2027-03-28T01:30:00Z"
+
+
+@pytest.mark.parametrize("words", [(), ("--now", "--at=2027-03-28T09:00")])
+def test_a_draft_says_when_exactly_once(karvenia: Karvenia, words: tuple[str, ...]) -> None:
+    assert karvenia["hocevar"].run(*DRAFT, "--text=en=When?", *words).returncode == 2
+
+
+def test_a_stop_holds_what_is_due_until_a_person_releases_or_resolves_it(
+    karvenia: Karvenia,
+) -> None:
+    officer, supervisor = karvenia["hocevar"], karvenia["zorc"]
+    assert supervisor.run("stop", "--reason", "state mourning").returncode == 0
+    assert supervisor.refusal("stop", "--reason", "again") == "already_stopped"
+    assert officer.ask("posture")["reason"] == "state mourning"
+    posts = [_submitted(karvenia, text) for text in ("Not today.", "Posted by hand.")]
+    for post in posts:
+        supervisor.ask("approval", "approve", post["id"], "--digest", post["digest"])
+    explained = officer.ask("post", "explain", posts[0]["id"])
+    assert "stopped" in {each["code"] for each in explained["obstacles"]}
+    for post in posts:
+        wait_for(lambda post=post: _delivery(karvenia, post["id"])["state"] == "held")
+    supervisor.run("resume", "--reason", "it is over")
+    held = {each["post"]: each["id"] for each in supervisor.ask("delivery", "list", "--state=held")}
+    released, by_hand = (held[post["id"]] for post in posts)
+
+    supervisor.ask("delivery", "retry", released, "--reason", "mourning is over")
+    resolve = ("delivery", "resolve", by_hand, "--reason=by hand")
+    assert supervisor.run(*resolve).returncode == 2
+    assert supervisor.refusal(*resolve, "--posted") == "address_missing"
+    done = supervisor.ask(*resolve, "--posted", "--url=https://social.karvenia.example/1")
+
+    assert done["remote_url"] == "https://social.karvenia.example/1"
+    wait_for(lambda: _delivery(karvenia, posts[0]["id"])["state"] == "verified")
+    tries = supervisor.ask("delivery", "show", released)["attempts"]
+    assert tries[-1]["outcome"] == "sent"
+
+
+def test_the_log_is_exported_and_verified_offline_and_a_changed_record_is_named(
+    karvenia: Karvenia, tmp_path: Path
+) -> None:
+    auditor, folder = karvenia["mlakar"], tmp_path / "export"
+    wait_for(lambda: auditor.run("audit", "checkpoint").returncode == 0)
+    exported = auditor.ask("audit", "export", folder, "--reason=quarterly review")
+    trust = folder / "trust"
+
+    verified = auditor.ask("audit", "verify", folder, "--trust", trust)
+    assert (verified["ok"], verified["records"]) == (True, exported["records"])
+    assert auditor.ask("audit", "verify")["ok"] is True
+    assert auditor.refusal("audit", "export", folder) == "folder_in_use"
+    [newest, *_] = auditor.ask("audit", "list", "--limit=1")
+    assert (
+        json.loads(auditor.ask("audit", "show", newest["seq"])["line"])["rec"] == newest["record"]
+    )
+
+    entries = folder / "entries.jsonl"
+    lines = entries.read_bytes().splitlines(keepends=True)
+    lines[3] = lines[3].replace(b'"res":"ok"', b'"res":"no"')
+    entries.write_bytes(b"".join(lines))
+    done = auditor.run("audit", "verify", folder, "--trust", trust)
+    assert done.returncode == 1
+    assert done.stderr.strip().endswith("the first bad record is 3 [record_invalid]")
+
+
+def test_a_secret_is_never_an_argument(karvenia: Karvenia) -> None:
+    refused = karvenia["bizjak"].run(*ACCOUNT[:-1], "--url=https://x.example", "--secret=hunter2")
+
+    assert refused.returncode == 2
+    assert not any(karvenia.secret in words for words in karvenia.operator.processes().values())
+
+
+def test_accounts_are_checked_paused_and_resumed_by_their_short_name(karvenia: Karvenia) -> None:
+    admin = karvenia["bizjak"]
+
+    assert admin.ask("account", "check", "hq.mastodon")["state"] == "active"
+    paused = admin.ask("account", "pause", "hq.mastodon", "--reason=moving")
+    assert (paused["state"], paused["state_reason"]) == ("paused", "moving")
+    assert admin.ask("account", "resume", "hq.mastodon", "--reason=moved")["state"] == "active"
+    assert admin.refusal("account", "check", "nobody.mastodon") == "not_found"
+    assert karvenia["hocevar"].refusal("account", "check", "hq.mastodon") == "permission_denied"
+
+
+def test_a_policy_is_tried_and_activated_by_an_admin(karvenia: Karvenia, tmp_path: Path) -> None:
+    admin, officer, file = karvenia["bizjak"], karvenia["hocevar"], tmp_path / "karvenia.toml"
+    current = officer.ask("policy", "show")["body"]
+    rule = (
+        '\n[[rules]]\nid = "kyiv"\neffect = "block"\nkind = "blocked_term"\nlanguages = ["en"]\n'
+        'terms = ["Kiev"]\nmessage = "The city is Kyiv in English."\nfix = "Write Kyiv."\n'
+    )
+    file.write_text(current.replace('version = "2027.01.1"', 'version = "2027.02.1"') + rule)
+    text = ("policy", "test", "--language=en", "--text=Our ambassador in Kiev")
+
+    assert officer.run(*text).returncode == 0
+    assert officer.refusal(*text, "--file", file) == "policy_blocked"
+    assert '+id = "kyiv"' in officer.ask("policy", "diff", file)
+    assert officer.refusal("policy", "activate", file) == "permission_denied"
+    assert admin.ask("policy", "activate", file)["version"] == "2027.02.1"
+    outcomes = officer.ask("policy", "explain", *text[2:])["rules"]
+    assert "kyiv" in {each["rule"] for each in outcomes}
+    assert officer.refusal(*DRAFT[:2], "--mission=nowhere", "--now") == "not_found"
+
+
+def test_people_get_roles_from_two_admins_and_their_token_from_nobody(karvenia: Karvenia) -> None:
+    one, two = karvenia["bizjak"], karvenia["oblak"]
+    one.ask(
+        "mission",
+        "add",
+        "krv.kyi",
+        "--name=Embassy in Kyiv",
+        "--parent=krv.hq",
+        "--zone=Europe/Kyiv",
+        "--language=uk",
+    )
+    one.ask("person", "add", "olena", "--name=Olena Marchuk", "--language=uk")
+    grant = one.ask("grant", "add", "olena", "officer", "krv.kyi")
+    code = one.ask("person", "enrol", "olena")["code"]
+    olena = one.having(XDG_CONFIG_HOME=str(one.folder / "people" / "olena"))
+    assert olena.run("login", "--url", one.url, stdin=code).returncode == 0
+
+    assert grant["state"] == "proposed"
+    assert olena.ask("whoami")["grants"] == []
+    assert one.refusal("grant", "confirm", grant["id"]) == "second_admin_needed"
+    assert two.ask("grant", "confirm", grant["id"])["state"] == "in_force"
+    assert olena.ask("whoami")["grants"] == [{"role": "officer", "mission": "krv.kyi"}]
+
+    two.ask("grant", "revoke", grant["id"])
+    assert olena.ask("whoami")["grants"] == []
+    two.ask("person", "deactivate", "olena")
+    assert olena.refusal("whoami") == "token_rejected"
+
+
+def test_lists_are_plain_lines_where_no_terminal_is(karvenia: Karvenia) -> None:
+    done = karvenia["hocevar"].run("mission", "list")
+
+    lines = done.stdout.splitlines()
+    assert lines[0].split("\t")[:2] == ["CODE", "NAME"]
+    assert lines[1].split("\t")[:2] == ["krv.hq", "Ministry of Foreign Affairs of Karvenia"]
+
+
+def _submitted(karvenia: Karvenia, text: str) -> dict[str, Any]:
+    post = karvenia["hocevar"].ask(*DRAFT, "--now", f"--text=en={text}")
+    submitted: dict[str, Any] = karvenia["hocevar"].ask("post", "submit", post["id"])
+    return submitted
+
+
+def _delivery(karvenia: Karvenia, post_id: str) -> dict[str, Any]:
+    [delivery] = karvenia["hocevar"].ask("post", "show", post_id)["deliveries"]
+    found: dict[str, Any] = delivery
+    return found
