@@ -10,6 +10,8 @@ PY := $(VENV)/bin/python
 PIP := $(PY) -m pip --disable-pip-version-check --quiet --no-input
 # The seed fixes the order of the tests; generated examples are fixed by tests/support/profile.py.
 PYTEST := $(PY) -m pytest -p no:cacheprovider --randomly-seed=20261124
+# Two at a time, on any machine: more would disturb the tests that measure time.
+BOTH := -n 2 --dist worksteal
 FILES := adapters scheduler alembic tests bench cli.py worker.py
 GATED := scheduler/domain scheduler/services scheduler/publishing adapters
 
@@ -25,7 +27,7 @@ run: $(VENV)/.runtime  ## Start an installation of your own, empty the first tim
 	@$(PY) -m cli up --init-if-empty
 
 test: $(VENV)/.dev  ## Run every test with fixed seeds; needs no server and no network.
-	@$(PYTEST) -q -m "not long"
+	@$(PYTEST) -q $(BOTH) -m "not long"
 
 test-long: $(VENV)/.dev  ## Run the tests that take minutes: kills in a loop, many generated examples.
 	@$(PYTEST) -v -m long --hypothesis-profile=long
@@ -51,7 +53,7 @@ migrations: $(VENV)/.dev  ## Build an empty database by migrations and compare i
 	$(PY) -m alembic check
 
 coverage: $(VENV)/.dev
-	@$(PYTEST) -q -m "not long" --cov --cov-report=
+	@$(PYTEST) -q $(BOTH) -m "not long" --cov --cov-report=
 	for part in $(GATED); do
 		$(PY) -m coverage report --include="$$part/*" --fail-under=95
 	done

@@ -13,6 +13,7 @@ from sqlmodel import col, select
 
 from scheduler.audit.export import ExportRequest
 from scheduler.clock import utc_now
+from scheduler.db import deliveries as rows
 from scheduler.db.tables import Attempt, Delivery, Post
 from scheduler.practice.model import Kind, Platform
 from scheduler.services import evidence
@@ -59,9 +60,11 @@ class Yard:
         self, text: str, *targets: str, in_s: float | None = None, **fields: object
     ) -> Post:
         """An approved post with this text, at once or some seconds from now."""
+        targets = targets or ("hq.mastodon",)
+        language = "uk" if targets[0].startswith("kyi.") else "en"
         post = await self.world.scheduled(
-            texts={"en": [{"text": text, "media": []}]},
-            targets=targets or ("hq.mastodon",),
+            texts={language: [{"text": text, "media": []}]},
+            targets=targets,
             when=When(local=None) if in_s is None else local_in(in_s),
             **fields,
         )
@@ -79,6 +82,11 @@ class Yard:
         """The one delivery of the post."""
         [delivery] = await self.world.deliveries(post)
         return delivery
+
+    async def attempts(self, post: Post) -> list[Attempt]:
+        delivery = await self.the(post)
+        async with self.world.app.open_uow.read() as uow:
+            return list(await rows.find_attempts(uow, delivery.id))
 
     async def until_state(self, post: Post, *states: str) -> Delivery:
         await until(lambda: self._is_in(post, states), f"{states}")

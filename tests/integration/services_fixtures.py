@@ -2,9 +2,10 @@
 
 import asyncio
 import shutil
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
+from datetime import timedelta
 from pathlib import Path
 
 import pytest
@@ -15,9 +16,12 @@ from sqlmodel import col
 from adapters.registry import build
 from scheduler.app import application
 from scheduler.audit.record import parse_record
+from scheduler.db import persons
 from scheduler.db.engine import build_engine
 from scheduler.db.migrate import upgrade
 from scheduler.db.tables import AuditOutbox
+from scheduler.db.uow import UnitOfWork
+from scheduler.domain.people import Actor
 from scheduler.errors import ChanceryError
 from scheduler.practice.network import PracticeNetwork
 from scheduler.settings import Settings
@@ -27,7 +31,6 @@ from tests.support.world import World, found_world
 
 ORIGIN = "audit.karvenia.example/log1"
 DATABASES = ("sqlite", "postgresql")
-OpenCopy = Callable[[str], Awaitable[World]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,12 +112,8 @@ async def founder_fixture(
         yield Founder(folder, practice, lambda: request.getfixturevalue("postgres"), {})
 
 
-@pytest_asyncio.fixture(
-    name="shared", scope="module", loop_scope="session", params=DATABASES
-)
-async def shared_fixture(
-    founder: Founder, request: pytest.FixtureRequest
-) -> AsyncIterator[World]:
+@pytest_asyncio.fixture(name="shared", scope="module", loop_scope="session", params=DATABASES)
+async def shared_fixture(founder: Founder, request: pytest.FixtureRequest) -> AsyncIterator[World]:
     """One ministry for a whole module: its tests make posts and people of their own."""
     async with founder.copy(request.param) as world:
         yield world
@@ -125,6 +124,17 @@ async def own_fixture(founder: Founder, request: pytest.FixtureRequest) -> Async
     """A ministry of the test's own, to be stopped, tampered with or re-keyed."""
     async with founder.copy(request.param) as world:
         yield world
+
+
+@asynccontextmanager
+async def later(
+    world: World, code: str, delay: timedelta
+) -> AsyncIterator[tuple[UnitOfWork, Actor]]:
+    """As `World.as_`, when some time has passed."""
+    async with world.app.open_uow() as uow:
+        uow.now += delay
+        person = await persons.get_by_code(uow, code)
+        yield uow, await persons.load_actor(uow, person, via="test")
 
 
 @asynccontextmanager

@@ -3,6 +3,9 @@
 import hashlib
 from uuid import uuid4
 
+from sqlalchemy import update
+
+from scheduler.db.tables import Account, SealedToken
 from scheduler.media.model import MediaLimits
 from scheduler.practice.accounts import NewAccount as PracticeAccount
 from scheduler.practice.admin import Turn
@@ -144,3 +147,36 @@ async def test_what_is_no_picture_is_refused(api: Api) -> None:
     ).code == "query_invalid"
     for name in ("0" * 64, "..%2f..%2fkeys", "0"):
         assert (await officer.get(f"/media/{name}")).status == 404
+
+
+async def test_a_sealed_token_moved_by_hand_opens_nothing_and_a_changed_profile_is_noticed(
+    api: Api,
+) -> None:
+    admin, path = api.as_("bizjak"), f"/accounts/{api.world.accounts['hq.mastodon']}"
+    async with api.world.app.open_uow() as uow:
+        await uow.session.execute(update(Account).values(external_id=Account.external_id + "0"))
+    changed = await admin.post(f"{path}/check")
+    assert (changed.status, changed.code) == (409, "account_profile_changed")
+    async with api.world.app.open_uow() as uow:
+        await uow.session.execute(update(SealedToken).values(generation=7))
+    assert (await admin.post(f"{path}/check")).code == "token_unavailable"
+
+
+async def test_a_stored_picture_that_was_changed_or_lost_is_not_given_out(api: Api) -> None:
+    officer = api.as_("hocevar")
+    stored = (
+        await officer.send_raw(
+            "POST", "/media?mission=krv.hq", picture("PNG"), content_type="image/png"
+        )
+    ).of(201)
+    [file] = [
+        each
+        for each in (api.world.app.settings.data_dir / "media").rglob("*")
+        if each.name.endswith(stored["sha256"][-8:])
+    ]
+    file.chmod(0o600)
+    file.write_bytes(b"other")
+    corrupt = await officer.get(f"/media/{stored['sha256']}")
+    assert (corrupt.status, corrupt.code) == (503, "media_corrupt")
+    file.unlink()
+    assert (await officer.get(f"/media/{stored['sha256']}")).code == "media_missing"

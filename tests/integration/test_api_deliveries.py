@@ -52,6 +52,15 @@ async def test_held_deliveries_are_found_by_state_and_released_with_a_reason(api
     assert (await supervisor.post(path, {"reason": "now"})).code == "move_not_allowed"
 
 
+async def test_a_held_delivery_is_what_its_post_waits_for(api: Api) -> None:
+    held = await _held(api)
+    shown = (await api.as_("zorc").get(f"/deliveries/{held['id']}")).of(200)
+    explained = (await api.as_("hocevar").get(f"/posts/{shown['post']}/explain")).of(200)
+    assert explained["obstacles"] == [
+        {"account": "hq.mastodon", "code": "delivery_held", "message": "late: too late"}
+    ]
+
+
 async def test_a_doubtful_try_is_repeated_only_when_somebody_has_looked(api: Api) -> None:
     held = await _held(api, outcome="unknown")
     supervisor, path = api.as_("zorc"), f"/deliveries/{held['id']}"

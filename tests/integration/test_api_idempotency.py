@@ -34,7 +34,7 @@ async def test_a_key_belongs_to_one_request_of_one_person(api: Api) -> None:
     (await officer.post("/posts", DRAFT)).of(201)
     for path, body in (
         ("/posts", {**DRAFT, "title": "Twice"}),
-        ("/missions", DRAFT),
+        ("/posture/resume", {"reason": "r"}),
         ("/posture/stop", {"reason": "r"}),
     ):
         refused = await officer.post(path, body)

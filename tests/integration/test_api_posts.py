@@ -395,3 +395,21 @@ async def test_a_payload_changed_by_hand_is_not_shown_as_if_it_were_approved(api
     assert shown["payloads"][0]["parts"] == []
     explained = (await api.as_("zorc").get(f"/posts/{post['id']}/explain")).of(200)
     assert [each["code"] for each in explained["obstacles"]] == ["content_changed"]
+
+
+async def test_a_post_has_a_bounded_number_of_accounts_and_a_resolved_time(api: Api) -> None:
+    officer = api.as_("hocevar")
+    many = {"mission": "krv.hq", "targets": [f"hq.{number}" for number in range(200)]}
+    assert (await officer.post("/posts", many)).code == "targets_too_many"
+    post = await api.draft(when={"local": "2090-03-22T09:00", **LJUBLJANA})
+    async with api.world.app.open_uow() as uow:
+        (await uow.session.scalars(select(Post))).one().due_at = None
+    assert (await api.submit(post)).code == "time_missing"
+
+
+async def test_the_language_of_an_account_can_be_chosen_for_one_post(api: Api) -> None:
+    texts = {"en": [{"text": "Good morning"}], "sl": [{"text": "Dobro jutro"}]}
+    post = await api.submitted(texts=texts, languages={"hq.mastodon": "sl"})
+    assert [each["language"] for each in post["deliveries"]] == ["sl"]
+    assert [each["language"] for each in post["payloads"]] == ["sl"]
+    assert "Dobro jutro" in str(post["payloads"][0]["parts"])

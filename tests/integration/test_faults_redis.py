@@ -51,6 +51,7 @@ async def test_a_redis_flushed_and_stopped_during_forty_deliveries_loses_and_dou
     await yard.assert_once()
 
 
+@pytest.mark.parametrize("database", ["sqlite"])
 async def test_without_any_redis_everything_leaves_all_the_same(yard: Yard) -> None:
     lanes = await yard.open_lanes(3)
     await yard.schedule("Good morning from Lipovec", *lanes)
@@ -159,13 +160,13 @@ async def test_five_thousand_junk_entries_in_the_queue_do_not_keep_a_post_waitin
 
 
 @pytest.mark.parametrize("database", ["sqlite"])
-@pytest.mark.parametrize("name", [b"\xff\xfe", b"", b"line\nbreak", b"x" * 100_000])
-async def test_a_job_with_an_impossible_name_does_not_end_the_worker(
-    yard: Yard, redis: TestRedis, name: bytes
+async def test_jobs_with_impossible_names_do_not_end_the_worker(
+    yard: Yard, redis: TestRedis
 ) -> None:
     with redis, yard.worker() as worker, Redis.from_url(redis.url) as client:
         await until(lambda: _listens(redis), "the worker at its Redis")
-        client.zadd(_QUEUE, {name: 1})
+        for name in (b"", b"line\nbreak", b"x" * 100_000, b"\xff\xfe"):
+            client.zadd(_QUEUE, {name: 1})
         await yard.schedule("Good morning from Lipovec")
         await yard.until_done(count=1, worker=worker)
         assert worker.end() == 0

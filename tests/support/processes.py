@@ -8,6 +8,7 @@ import json
 import os
 import resource
 import signal
+import socket
 import subprocess
 import sys
 import time
@@ -52,7 +53,7 @@ class WorkerProcess:
         settings: Settings,
         log: Path,
         *,
-        module: str = "tests.support.quick_worker",
+        module: str = "tests.support.hasty_worker",
         patience: tuple[float, ...] = (2, 2, 2),
         **more: str,
     ) -> None:
@@ -118,6 +119,46 @@ class WorkerProcess:
         return self.log.read_text().splitlines() if self.log.exists() else []
 
 
+class WebProcess:
+    """The real web process on a free port."""
+
+    def __init__(self, settings: Settings, log: Path, **more: str) -> None:
+        with socket.create_server(("127.0.0.1", 0)) as free:
+            address = f"127.0.0.1:{free.getsockname()[1]}"
+        self.url = f"http://{address}"
+        with log.open("ab") as target:
+            self._process = subprocess.Popen(
+                [sys.executable, "-m", "cli", "web"],
+                cwd=_ROOT,
+                stdout=target,
+                stderr=target,
+                env=environment(settings, CHANCERY_LISTEN=address, **more),
+            )
+
+    def __enter__(self) -> Self:
+        end = time.monotonic() + _PATIENCE_S
+        while not self._answers():
+            assert self._process.poll() is None, "the web process ended by itself"
+            assert time.monotonic() < end, "the web process does not answer"
+            time.sleep(0.05)
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._process.kill()
+        self._process.wait()
+
+    def end(self) -> int:
+        self._process.terminate()
+        return self._process.wait(_PATIENCE_S)
+
+    def _answers(self) -> bool:
+        try:
+            with urlopen(f"{self.url}/healthz", timeout=1) as answer:
+                return bool(answer.status == 200)
+        except OSError:
+            return False
+
+
 class PracticeProcess:
     """The practice network in a process of its own, with what tests use of `PracticeNetwork`, over HTTP."""
 
@@ -130,8 +171,10 @@ class PracticeProcess:
         )
         assert self._process.stdout is not None
         ready = json.loads(self._process.stdout.readline())
+        #: Where the accounts' servers are; a test may put another server in front.
         self.mastodon_url: str = ready["mastodon"]
         self.bluesky_url: str = ready["bluesky"]
+        self._doors = {Platform.MASTODON: self.mastodon_url, Platform.BLUESKY: self.bluesky_url}
         self._token = ready["admin_token"]
 
     def __enter__(self) -> Self:
@@ -142,9 +185,6 @@ class PracticeProcess:
         self._process.kill()
         self._process.wait()
         self._process.stdout.close()
-
-    def url(self, platform: Platform) -> str:
-        return self.mastodon_url if platform is Platform.MASTODON else self.bluesky_url
 
     def open_account(self, platform: Platform, new: NewAccount) -> dict[str, Any]:
         answer: dict[str, Any] = self._ask(platform, "POST", "accounts", new.model_dump())
@@ -176,7 +216,7 @@ class PracticeProcess:
 
     def _ask(self, platform: Platform, method: str, path: str, body: object = None) -> Any:
         request = Request(
-            f"{self.url(platform)}/practice/{path}",
+            f"{self._doors[platform]}/practice/{path}",
             method=method,
             data=None if body is None else json.dumps(body).encode(),
             headers={"Authorization": f"Bearer {self._token}"},
@@ -191,7 +231,7 @@ def stopped(worker: WorkerProcess) -> Iterator[None]:
     worker.send(signal.SIGSTOP)
     try:
         while _state(worker.pid) != "T":
-            time.sleep(0.01)
+            time.sleep(0.0005)
         yield
     finally:
         worker.send(signal.SIGCONT)

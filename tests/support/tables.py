@@ -2,10 +2,10 @@
 
 import re
 import tomllib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from importlib import import_module
-from importlib.metadata import PackageMetadata, metadata
+from importlib.metadata import metadata
 from pathlib import Path
 from pkgutil import walk_packages
 from typing import Final
@@ -83,9 +83,11 @@ def build_dependencies() -> str:
     """The release is the lock's, the licence the package's own word; the reason stands in the document already."""
     old = DEPENDENCIES.place()[1]
     reasons = dict(re.findall(r"^\| (\S+) \|.*\| ([^|]+) \|$", old, re.MULTILINE))
-    releases = dict(re.findall(r"^(\S+?)(?:\[.*\])?==(\S+)", DEVELOPERS_LOCK.read_text(), re.MULTILINE))
+    releases = dict(
+        re.findall(r"^(\S+?)(?:\[.*\])?==(\S+)", DEVELOPERS_LOCK.read_text(), re.MULTILINE)
+    )
     rows = [
-        (name, releases[name], _licence(metadata(name)), reasons.get(name, ""))
+        (name, releases[name], _licence(metadata(name).json), reasons.get(name, ""))
         for name in sorted(find_dependencies())
     ]
     return _draw(("name", "release", "licence", "why"), rows)
@@ -115,16 +117,16 @@ def _meaning(error: type[ChanceryError]) -> str:
     return " ".join(doc.strip().split("\n\n")[0].split())
 
 
-def _licence(facts: PackageMetadata) -> str:
-    if expression := facts.get("License-Expression"):
+def _licence(facts: Mapping[str, str | list[str]]) -> str:
+    if expression := facts.get("license_expression"):
         return str(expression)
-    classifiers = facts.get_all("Classifier") or []
+    classifiers = facts.get("classifier", [])
     named = [each.rsplit(" :: ", 1)[1] for each in classifiers if each.startswith("License ::")]
-    return (named or str(facts.get("License", "")).splitlines() or ["not stated"])[0]
+    return (named or str(facts.get("license", "")).splitlines() or ["not stated"])[0]
 
 
-def _draw(head: tuple[str, ...], rows: list[tuple[str, ...]]) -> str:
-    lines = [head, tuple("---" for _ in head), *rows]
+def _draw(head: tuple[str, ...], rows: Sequence[tuple[str, ...]]) -> str:
+    lines = (head, tuple("---" for _ in head), *rows)
     return "".join(f"| {' | '.join(cells)} |\n" for cells in lines)
 
 

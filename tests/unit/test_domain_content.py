@@ -135,9 +135,7 @@ def test_the_same_instant_in_another_zone_is_the_same_content() -> None:
 
 def test_a_digest_names_its_hash_and_stays_what_it_was() -> None:
     """The value was computed once: a later change of the format would void every approval in the field."""
-    assert DIGEST == (
-        "sha256:54497f0fb40daa1bd3fcbc8eb632e3a2e2b76768ee020c1821e35e11e36fef55"
-    )
+    assert DIGEST == ("sha256:54497f0fb40daa1bd3fcbc8eb632e3a2e2b76768ee020c1821e35e11e36fef55")
 
 
 def test_a_statement_says_what_it_is_for_and_of_which_version() -> None:

@@ -36,14 +36,16 @@ def test_the_folder_of_migrations_is_not_a_package() -> None:
 
 
 def test_no_file_holds_the_address_of_a_package_index() -> None:
-    index = re.compile(r"py[p]i\.org|python[h]osted|--(extra-)?index-url|--find[-]links", re.IGNORECASE)
+    index = re.compile(
+        r"py[p]i\.org|python[h]osted|--(extra-)?index-url|--find[-]links", re.IGNORECASE
+    )
     assert _holding(index) == []
 
 
 def test_no_file_holds_a_path_of_the_machine_it_was_made_on() -> None:
     here = re.escape(str(ROOT))
-    home = re.escape(os.path.expanduser("~"))  # noqa: PTH111 - as the shell would write it
-    assert _holding(re.compile(rf"{here}\b|{home}/|/(?:home|Users)/[a-z]+/")) == []
+    pattern = rf"(?<![\w.]){here}(?=[/\s'\"])|/(?:home|Users)/[a-z]+/|/root/\."
+    assert _holding(re.compile(pattern)) == []
 
 
 def _holding(pattern: re.Pattern[str]) -> list[str]:

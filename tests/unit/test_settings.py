@@ -65,9 +65,7 @@ def test_every_variable_is_read(monkeypatch: pytest.MonkeyPatch) -> None:
     for name, value in GIVEN.items():
         monkeypatch.setenv(f"CHANCERY_{name.upper()}", value)
     settings = Settings()
-    assert (
-        settings.sqlalchemy_url == "postgresql+asyncpg://chancery@db.karvenia.example/chancery"
-    )
+    assert settings.sqlalchemy_url == "postgresql+asyncpg://chancery@db.karvenia.example/chancery"
     assert not settings.is_sqlite
     assert settings.redis_url is not None
     assert settings.redis_url.get_secret_value() == GIVEN["redis_url"]

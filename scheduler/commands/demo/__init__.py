@@ -8,6 +8,7 @@ import click
 
 from scheduler.app import BuildPlatforms
 from scheduler.commands.demo.show import run_demo
+from scheduler.commands.demo.stage import Places
 
 
 @click.command()
@@ -21,8 +22,19 @@ from scheduler.commands.demo.show import run_demo
     show_default=True,
     help="Where the demo lives; what an earlier demo left there is removed.",
 )
+@click.option(
+    "--database-url", help="An empty PostgreSQL database, instead of SQLite in the folder."
+)
+@click.option("--redis-url", help="A Redis, instead of a private one.")
 @click.pass_obj
-def demo(platforms: BuildPlatforms, folder: Path, *, once: bool) -> None:
+def demo(
+    platforms: BuildPlatforms,
+    folder: Path,
+    database_url: str | None,
+    redis_url: str | None,
+    *,
+    once: bool,
+) -> None:
     """Play a fictional ministry's fortnight in a minute; nothing leaves this machine.
 
     Starts the practice network (simulated Mastodon and Bluesky servers), a database and a Redis of its own, the web
@@ -31,4 +43,5 @@ def demo(platforms: BuildPlatforms, folder: Path, *, once: bool) -> None:
 
     Example: chancery demo --once
     """
-    sys.exit(asyncio.run(run_demo(folder.resolve(), platforms, once=once)))
+    places = Places(folder=folder.resolve(), database_url=database_url, redis_url=redis_url)
+    sys.exit(asyncio.run(run_demo(places, platforms, once=once)))

@@ -25,7 +25,7 @@ from scheduler.audit.export import ExportRequest
 from scheduler.clock import from_iso, utc_now
 from scheduler.commands.demo import stage
 from scheduler.commands.demo.play import Api, Play, is_settled, watch
-from scheduler.commands.demo.stage import Cast, Practice
+from scheduler.commands.demo.stage import Cast, Places, Practice
 from scheduler.practice.scenario import read_scenario
 from scheduler.services import evidence
 from scheduler.settings import Settings
@@ -57,13 +57,14 @@ class Summary:
         return self.published > 0 and faults == 0 and self.audit_verified
 
 
-async def run_demo(folder: Path, platforms: BuildPlatforms, *, once: bool) -> int:
-    """Play the demo in `folder`; answers the exit status."""
+async def run_demo(places: Places, platforms: BuildPlatforms, *, once: bool) -> int:
+    """Play the demo; answers the exit status."""
+    folder = places.folder
     console = Console(stderr=once, highlight=False)
     stage.clear_folder(folder)
     practice = stage.start_practice(folder / "practice")
     try:
-        settings = stage.demo_settings(folder, practice)
+        settings = stage.demo_settings(places, practice)
         console.print("Setting the stage: missions, people, accounts on the practice network …")
         scenario = read_scenario()
         cast, texts = await stage.set_stage(scenario, settings, practice, platforms)
@@ -242,6 +243,7 @@ def _say_where(
     supervisor, auditor = play.cast.supervisors[0], play.cast.auditor
     officer = next(iter(play.cast.tokens))
     waiting = play.score.waiting[:1]
+    command = _command()
     lines = [
         "",
         "Where to look (a practice network: nothing is public)",
@@ -249,16 +251,25 @@ def _say_where(
         f"  API                  http://{settings.listen}/api/v1/openapi.json",
         f"  record               {folder / 'export'}",
         "What to try, in another terminal",
-        f"  chancery --as {supervisor} approval list",
-        *(f"  chancery --as {supervisor} approval show {each}" for each in waiting),
-        f"  chancery --as {officer} post list",
-        f"  chancery --as {supervisor} delivery list",
-        f"  chancery --as {supervisor} stop --reason 'an exercise'",
-        f"  chancery --as {auditor} audit list",
+        f"  {command} --as {supervisor} approval list",
+        *(f"  {command} --as {supervisor} approval show {each}" for each in waiting),
+        f"  {command} --as {officer} post list",
+        f"  {command} --as {supervisor} delivery list",
+        f"  {command} --as {supervisor} stop --reason 'an exercise'",
+        f"  {command} --as {auditor} audit list",
         "Ctrl-C ends it.",
     ]
     for line in lines:
         console.print(line, soft_wrap=True)
+
+
+def _command() -> str:
+    """How to call `chancery` from here: a virtual environment is not always activated."""
+    installed = Path(sys.executable).with_name("chancery")
+    if not installed.exists():
+        return "chancery"
+    here = Path.cwd()
+    return str(installed.relative_to(here) if installed.is_relative_to(here) else installed)
 
 
 async def _until_interrupted() -> None:

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any, Final
 
 import aiohttp
+from pydantic import SecretStr
 from sqlmodel import col, select
 
 from adapters.base import Adapter
@@ -39,6 +40,15 @@ _ROLES: Final[Mapping[str, Role]] = {
     "archivist": Role.AUDITOR,
     "auditor": Role.AUDITOR,
 }
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Places:
+    """Where the demo lives; without addresses, SQLite and a private Redis in the folder."""
+
+    folder: Path
+    database_url: str | None = None
+    redis_url: str | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -100,22 +110,28 @@ def clear_folder(folder: Path) -> None:
     marker.touch()
 
 
-def demo_settings(folder: Path, practice: Practice) -> Settings:
+def demo_settings(places: Places, practice: Practice) -> Settings:
     """An installation of its own beside the practice network, whose ports it may reach."""
     return Settings(
-        data_dir=folder / "data",
-        key_file=folder / "keys" / "keys.json",
+        data_dir=places.folder / "data",
+        key_file=places.folder / "keys" / "keys.json",
         listen=f"127.0.0.1:{_free_port(8700)}",
         egress_allow=frozenset(url.split("//")[1] for url in practice.urls.values()),
-        database_url=None,
-        redis_url=None,
+        database_url=_secret(places.database_url),
+        redis_url=_secret(places.redis_url),
     )
 
 
 def child_environment(settings: Settings) -> dict[str, str]:
     """The same settings for the processes of the installation."""
+    addresses = {
+        "CHANCERY_DATABASE_URL": settings.database_url,
+        "CHANCERY_REDIS_URL": settings.redis_url,
+    }
+    given = {name: url.get_secret_value() for name, url in addresses.items() if url is not None}
     return {
         **_environment(),
+        **given,
         "CHANCERY_DATA_DIR": str(settings.data_dir),
         "CHANCERY_KEY_FILE": str(settings.key_file),
         "CHANCERY_LISTEN": settings.listen,
@@ -293,6 +309,10 @@ def _environment() -> dict[str, str]:
         for key, value in os.environ.items()  # noqa: TID251 - passed on, not read
         if not key.startswith("CHANCERY_")
     }
+
+
+def _secret(url: str | None) -> SecretStr | None:
+    return None if url is None else SecretStr(url)
 
 
 def _free_port(wanted: int) -> int:

@@ -9,7 +9,7 @@ from pydantic import Field, SecretStr, StringConstraints
 from scheduler.db import accounts as rows
 from scheduler.db.tables import Account
 from scheduler.domain.people import Permission
-from scheduler.errors import ForbiddenError, NotFoundError
+from scheduler.errors import NotFoundError
 from scheduler.services import accounts, directory
 from scheduler.services.accounts import (
     AccountStateError,
@@ -140,7 +140,7 @@ ROUTES: Final[tuple[Route, ...]] = (
         status=201,
         errors=(*_PLATFORM_ERRORS, UnknownPlatformError, AccountTakenError),
     ),
-    get("/accounts/{account_id}", show_account, errors=(NotFoundError, ForbiddenError)),
+    get("/accounts/{account_id}", show_account, errors=(NotFoundError,)),
     post(
         "/accounts/{account_id}/check",
         check_account,

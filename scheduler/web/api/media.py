@@ -10,6 +10,7 @@ from scheduler.media.errors import (
     MediaDecoderError,
     MediaMetadataLeftError,
     MediaMislabelledError,
+    MediaMissingError,
     MediaTooLargeError,
     MediaTypeUnsupportedError,
     MediaUnreadableError,
@@ -86,6 +87,6 @@ ROUTES: Final[tuple[Route, ...]] = (
         "to see the mission it belongs to",
         unit=Unit.OWN,
         answer_types=tuple(ImageType),
-        errors=(NotFoundError, MediaCorruptError),
+        errors=(NotFoundError, MediaMissingError, MediaCorruptError),
     ),
 )

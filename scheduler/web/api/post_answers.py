@@ -14,7 +14,7 @@ from scheduler.domain.people import Actor
 from scheduler.domain.post_flow import PostState
 from scheduler.policy.evaluation import Finding
 from scheduler.policy.rules import Effect
-from scheduler.services import directory, inspection
+from scheduler.services import directory, inspection, rendering
 from scheduler.services.directory import Names
 from scheduler.services.inspection import Flaw, Inspection
 from scheduler.services.kit import Kit
@@ -67,6 +67,7 @@ class DeliveryLine(Answer):
     id: UUID
     account: str
     platform: str
+    language: str
     state: DeliveryState
     due_at: datetime | None
     remote_url: str | None
@@ -224,6 +225,7 @@ def _content(seen: Inspection) -> dict[str, Any]:
                 id=delivery.id,
                 account=account.code,
                 platform=account.platform,
+                language=rendering.language_for(seen.parts, account),
                 state=DeliveryState(delivery.state),
                 due_at=delivery.due_at,
                 remote_url=delivery.remote_url,

@@ -3,6 +3,7 @@
 from typing import Final
 
 from scheduler.db import posts as rows
+from scheduler.db.posts import StaleStateError
 from scheduler.domain.calendar import (
     LocalTimeFoldError,
     LocalTimeGapError,
@@ -11,7 +12,7 @@ from scheduler.domain.calendar import (
     TimeZoneUnknownError,
 )
 from scheduler.domain.post_flow import IllegalMoveError, PostState
-from scheduler.domain.text import TextBidiError, TextControlError, TextTagError, TextTooLargeError
+from scheduler.domain.text import TextBidiError, TextControlError, TextTagError
 from scheduler.errors import NotFoundError
 from scheduler.policy.evaluation import Outcome
 from scheduler.policy.rules import Effect
@@ -22,6 +23,7 @@ from scheduler.services.posts import (
     DeliveryStartedError,
     RevisionStaleError,
     TargetsMissingError,
+    TargetsTooManyError,
     TimeMissingError,
     TimePastError,
 )
@@ -150,8 +152,8 @@ _WRITING: Final = (
     TextControlError,
     TextBidiError,
     TextTagError,
-    TextTooLargeError,
     AccountUnknownError,
+    TargetsTooManyError,
     TimeInvalidError,
     TimePastError,
     LocalTimeGapError,
@@ -159,7 +161,7 @@ _WRITING: Final = (
     TimeZoneUnknownError,
     TimeOutOfRangeError,
 )
-_MOVING: Final = (NotFoundError, IllegalMoveError)
+_MOVING: Final = (NotFoundError, IllegalMoveError, StaleStateError)
 ROUTES: Final[tuple[Route, ...]] = (
     get("/posts", list_posts),
     post("/posts", draft_post, "write, at the mission", status=201, errors=_WRITING),

@@ -1,0 +1,110 @@
+"""The database gone, or its disk full: nothing leaves without its committed intent, nothing is lost or doubled."""
+
+from collections.abc import Iterator
+
+import pytest
+
+from scheduler.practice.admin import Turn
+from scheduler.practice.model import Platform
+from tests.integration.fault_fixtures import Yard, practice, until, yard_fixture  # noqa: F401 - fixtures
+from tests.support.postgres import TestPostgres
+
+
+@pytest.fixture
+def postgres(database: str) -> Iterator[TestPostgres]:
+    """A durable server of the test's own, to be killed."""
+    with TestPostgres(durable=True) as server:
+        if not server.is_ours:
+            pytest.skip("another's server is not ours to kill")
+        yield server
+
+
+@pytest.mark.parametrize("database", ["postgresql"])
+@pytest.mark.timeout(120)
+async def test_an_answer_that_arrives_while_postgresql_is_away_is_recorded_when_it_is_back(
+    yard: Yard, postgres: TestPostgres
+) -> None:
+    yard.practice.turn(Platform.MASTODON, Turn(latency_ms=1500, when="after"))
+    await yard.schedule("Due meanwhile", "kyi.mastodon", "kyi.bluesky", in_s=5)
+    with yard.worker(patience=(4, 2, 20)) as worker:
+        flying = await yard.schedule("In flight", "hq.mastodon")
+        await yard.until_public("In flight")
+        postgres.kill()
+        await yard.until_logged(worker, "record.postponed")
+        postgres.start()
+        await until(lambda: _recorded(yard, "In flight"), "the answer recorded")
+        [attempt] = await yard.attempts(flying)
+        assert attempt.outcome == "sent"
+        await yard.until_done(count=3, worker=worker)
+        assert worker.end() == 0
+        assert not {"step.failed", "sequencer.failed"} & set(worker.events())
+    await yard.assert_once()
+
+
+@pytest.mark.parametrize("database", ["postgresql"])
+@pytest.mark.timeout(120)
+async def test_what_was_in_flight_when_postgresql_stayed_away_beyond_the_lease_is_looked_up(
+    yard: Yard, postgres: TestPostgres
+) -> None:
+    yard.practice.turn(Platform.MASTODON, Turn(latency_ms=500, when="after", account="hq"))
+    with yard.worker(patience=(2, 1, 2)) as worker:
+        await yard.schedule("Due meanwhile", "kyi.mastodon", "kyi.bluesky", in_s=4)
+        flying = await yard.schedule("In flight", "hq.mastodon")
+        await yard.until_public("In flight")
+        postgres.kill()
+        away = worker.events()["record.postponed"]
+        await yard.until_logged(worker, "record.postponed", away + 5)
+        postgres.start()
+        await yard.until_done(count=3, worker=worker)
+        assert (await yard.attempts(flying))[-1].outcome in {"sent", "found"}
+        assert worker.end() == 0
+        assert not {"step.failed", "sequencer.failed"} & set(worker.events())
+    await yard.assert_once()
+
+
+@pytest.mark.parametrize("database", ["sqlite"])
+@pytest.mark.timeout(120)
+async def test_a_full_disk_at_the_record_of_the_intent_keeps_every_post_at_home_until_there_is_space(
+    yard: Yard,
+) -> None:
+    """Full as RLIMIT_FSIZE makes it: each write of the worker to a file fails, as on a disk without space."""
+    lanes = await yard.open_lanes(3)
+    await yard.schedule("Due on a full disk", *lanes, in_s=4)
+    with yard.worker() as worker:
+        await until(lambda: _are_prepared(yard, len(lanes)), "all prepared")
+        worker.limit_files(0)
+        await yard.until_logged(worker, "database.unavailable", 6)
+        assert not yard.practice.published()
+        worker.limit_files(None)
+        await yard.until_done(count=len(lanes), worker=worker)
+        assert worker.end() == 0
+    await yard.assert_once()
+
+
+@pytest.mark.parametrize("database", ["sqlite"])
+@pytest.mark.timeout(120)
+async def test_a_full_disk_at_the_record_of_the_answer_neither_loses_nor_doubles_the_post(
+    yard: Yard,
+) -> None:
+    yard.practice.turn(Platform.MASTODON, Turn(latency_ms=800, when="after"))
+    with yard.worker(patience=(4, 2, 20)) as worker:
+        post = await yard.schedule("In flight", "hq.mastodon")
+        await yard.until_public("In flight")
+        worker.limit_files(0)
+        await yard.until_logged(worker, "record.postponed")
+        assert (await yard.the(post)).state == "sending"
+        worker.limit_files(None)
+        await yard.until_done(count=1, worker=worker)
+        assert worker.end() == 0
+    [attempt] = await yard.attempts(post)
+    assert attempt.outcome == "sent"
+    await yard.assert_once()
+
+
+async def _recorded(yard: Yard, said: str) -> bool:
+    found = {yard.expected[each.post_id]: each.state for each in await yard.deliveries()}
+    return found[said] in {"sent", "verified"}
+
+
+async def _are_prepared(yard: Yard, count: int) -> bool:
+    return (await yard.states()).count("preparing") == count

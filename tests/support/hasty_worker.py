@@ -1,0 +1,10 @@
+"""The quick worker that also soon takes over looks which a killed worker had begun."""
+
+import runpy
+from datetime import timedelta
+
+from scheduler.services import outcomes
+
+if __name__ == "__main__":
+    outcomes._LOOK_LEASE = timedelta(seconds=5)
+    runpy.run_module("tests.support.quick_worker", run_name="__main__")
