@@ -241,9 +241,16 @@ class Adapter(Protocol):
         ...
 
     async def find(
-        self, credentials: Credentials, body: bytes, key: str, since: datetime
+        self,
+        credentials: Credentials,
+        body: bytes,
+        key: str,
+        since: datetime,
+        taken: frozenset[str] = frozenset(),
     ) -> Published | None:
         """Look for a post whose sending ended unclear; None means proven absent.
+
+        `taken` are remote ids that belong to other posts: one of them is never the answer.
 
         Raises:
             UnavailableError: also when the platform's answer leaves it open.

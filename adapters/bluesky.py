@@ -188,9 +188,14 @@ class BlueskyAdapter:
         return published
 
     async def find(
-        self, credentials: Credentials, body: bytes, key: str, since: datetime
+        self,
+        credentials: Credentials,
+        body: bytes,
+        key: str,
+        since: datetime,
+        taken: frozenset[str] = frozenset(),
     ) -> Published | None:
-        del key, since  # the record key in the body names the post
+        del key, since, taken  # the record key in the body names the post
         return await self._look(credentials, answers.sent_object(body))
 
     async def _look(self, credentials: Credentials, sent: JsonObject) -> Published | None:

@@ -40,7 +40,7 @@ from adapters.text import mastodon_length
 
 _URL_LENGTH: Final = 23
 _UPLOAD_TIMEOUT: Final = timedelta(seconds=120)
-_CLOCK_MARGIN: Final = timedelta(minutes=2)  # the server's clock may be behind ours
+_CLOCK_MARGIN: Final = timedelta(minutes=15)  # the server's clock may be behind ours
 
 
 class MastodonAdapter:
@@ -190,13 +190,20 @@ class MastodonAdapter:
         return published
 
     async def find(
-        self, credentials: Credentials, body: bytes, key: str, since: datetime
+        self,
+        credentials: Credentials,
+        body: bytes,
+        key: str,
+        since: datetime,
+        taken: frozenset[str] = frozenset(),
     ) -> Published | None:
         del key  # the API cannot be asked for it
         sent = answers.sent_object(body)
         edited = False
         async with aclosing(self._api.own_since(credentials, since - _CLOCK_MARGIN)) as own:
             async for status in own:
+                if answers.id_of(status) in taken:
+                    continue
                 if await self._is_ours(credentials, sent, status):
                     published = mastodon_status.read_published(status)
                     if published is None:

@@ -26,6 +26,7 @@ from scheduler.vault.vault import Vault
 
 BuildPlatforms = Callable[[PlatformHttp], Mapping[str, Adapter]]
 
+
 def redis_url(settings: Settings) -> str:
     """The Redis to ring: the one by address, else the private one's socket."""
     if settings.redis_url is not None:

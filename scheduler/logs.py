@@ -2,9 +2,14 @@
 
 import logging
 import sys
+from typing import Final
 
 import structlog
+from structlog.tracebacks import ExceptionDictTransformer
 from structlog.typing import Processor
+
+#: A frame's local variables may hold a token or a text.
+_WITHOUT_LOCALS: Final = ExceptionDictTransformer(show_locals=False)
 
 
 def configure_logs(level: str) -> None:
@@ -17,7 +22,7 @@ def configure_logs(level: str) -> None:
         structlog.contextvars.merge_contextvars,
         structlog.processors.add_log_level,
         structlog.processors.TimeStamper(fmt="iso", utc=True),
-        structlog.processors.dict_tracebacks,
+        structlog.processors.ExceptionRenderer(_WITHOUT_LOCALS),
     ]
     structlog.configure(
         processors=[*shared, structlog.processors.JSONRenderer(ensure_ascii=False)],

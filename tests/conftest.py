@@ -16,7 +16,10 @@ from scheduler.practice.network import PracticeNetwork
 from scheduler.settings import Settings
 from scheduler.vault.keyfile import KeyRing
 from tests.support.postgres import TestPostgres
+from tests.support.profile import register_profiles
 from tests.support.world import World, found_world
+
+register_profiles()
 
 
 @pytest.fixture(scope="session")
@@ -25,6 +28,15 @@ def postgres() -> Iterator[TestPostgres]:
     server.start()
     yield server
     server.stop()
+
+
+@pytest.fixture(scope="session")
+def empty_postgres(postgres: TestPostgres) -> str:
+    """A migrated PostgreSQL database, to be copied."""
+    url = postgres.create_database()
+    with ThreadPoolExecutor() as pool:
+        pool.submit(asyncio.run, _migrate(url)).result()
+    return url
 
 
 @pytest.fixture(scope="session")
@@ -58,8 +70,7 @@ async def settings(
         shutil.copy(request.getfixturevalue("empty_sqlite"), data / "chancery.db")
     else:
         server = request.getfixturevalue("postgres")
-        url = server.create_database()
-        await _migrate(url)
+        url = server.create_database(template=request.getfixturevalue("empty_postgres"))
     KeyRing.create(tmp_path / "keys" / "keys.json", origin="audit.karvenia.example/log1")
     yield Settings(
         database_url=url,

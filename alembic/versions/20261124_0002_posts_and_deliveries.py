@@ -115,6 +115,7 @@ def upgrade() -> None:
         sa.Column("state", sa.String(), nullable=False),
         sa.Column("due_at", TIME, nullable=True),
         sa.Column("wake_at", TIME, nullable=True),
+        sa.Column("late_at", TIME, nullable=True),
         sa.Column("expires_at", TIME, nullable=True),
         sa.Column("payload", sa.LargeBinary(), nullable=False),
         sa.Column("fence", sa.BigInteger(), nullable=False),
@@ -163,6 +164,14 @@ def upgrade() -> None:
         unique=False,
         sqlite_where=sa.text("state IN ('ready', 'sent', 'unknown')"),
         postgresql_where=sa.text("state IN ('ready', 'sent', 'unknown')"),
+    )
+    op.create_index(
+        "uq_delivery_remote",
+        "delivery",
+        ["account_id", "remote_id"],
+        unique=True,
+        sqlite_where=sa.text("remote_id IS NOT NULL"),
+        postgresql_where=sa.text("remote_id IS NOT NULL"),
     )
     op.create_index(
         "uq_delivery_sending",
@@ -237,6 +246,12 @@ def downgrade() -> None:
     op.drop_table("variant")
     op.drop_table("post_text")
     op.drop_table("post_editor")
+    op.drop_index(
+        "uq_delivery_remote",
+        table_name="delivery",
+        sqlite_where=sa.text("remote_id IS NOT NULL"),
+        postgresql_where=sa.text("remote_id IS NOT NULL"),
+    )
     op.drop_index(
         "uq_delivery_sending",
         table_name="delivery",

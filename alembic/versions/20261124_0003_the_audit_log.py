@@ -19,10 +19,14 @@ depends_on: Sequence[str] | None = None
 
 # A sealed line is never changed: this stops mistakes; checkpoints show what it does not stop.
 SQLITE_TRIGGERS = (
-    "CREATE TRIGGER audit_leaf_update BEFORE UPDATE ON audit_leaf "
-    "BEGIN SELECT RAISE(ABORT, 'audit_leaf_append_only'); END",
-    "CREATE TRIGGER audit_leaf_delete BEFORE DELETE ON audit_leaf "
-    "BEGIN SELECT RAISE(ABORT, 'audit_leaf_append_only'); END",
+    """
+    CREATE TRIGGER audit_leaf_update BEFORE UPDATE ON audit_leaf
+    BEGIN SELECT RAISE(ABORT, 'audit_leaf_append_only'); END
+    """,
+    """
+    CREATE TRIGGER audit_leaf_delete BEFORE DELETE ON audit_leaf
+    BEGIN SELECT RAISE(ABORT, 'audit_leaf_append_only'); END
+    """,
 )
 POSTGRESQL_FUNCTION = """
 CREATE FUNCTION refuse_audit_leaf_change() RETURNS trigger LANGUAGE plpgsql AS $$

@@ -2,6 +2,7 @@
 
 import tempfile
 from collections.abc import Iterator
+from itertools import islice
 from pathlib import Path
 from typing import Any, BinaryIO, Final
 
@@ -187,9 +188,13 @@ def _read_size(head: bytes) -> int:
 
 def _leaves(lines: BinaryIO, size: int) -> Iterator[Leaf]:
     """The first `size` lines: the log may have grown while it was read."""
-    for _, line in zip(range(size), lines, strict=False):
+    count = 0
+    for line in islice(lines, size):
         content = line.removesuffix(b"\n")
         yield Leaf(line=content, hash=leaf_hash(content))
+        count += 1
+    if count < size:
+        raise AnswerUnreadableError(f"{count} records came, but the log's head is over {size}")
 
 
 def _write_files(folder: Path, files: Iterator[tuple[str, bytes]]) -> None:

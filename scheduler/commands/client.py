@@ -23,7 +23,8 @@ from scheduler.commands.refusals import (
 P = ParamSpec("P")
 Json = Any  #: whatever JSON the endpoint is documented to answer
 
-_TIMEOUT_S: Final = 60.0
+_CONNECT_S: Final = 10.0
+_SILENCE_S: Final = 300.0  #: a long log takes its time to be verified
 _PAGE: Final = 200
 _CHUNK: Final = 1 << 16
 _REFUSED: Final = 300  #: every status from here on is not what was asked for
@@ -123,6 +124,8 @@ class Api:
             sent["Content-Type"] = "application/json"
         connection = self._connect()
         try:
+            connection.connect()
+            connection.sock.settimeout(_SILENCE_S)
             connection.request(method, self._target(path, query or {}), body, sent)
             answer = connection.getresponse()
             if answer.status >= _REFUSED:
@@ -140,7 +143,7 @@ class Api:
             if self._parts.scheme == "https"
             else http.client.HTTPConnection
         )
-        return kind(str(self._parts.hostname), self._parts.port, timeout=_TIMEOUT_S)
+        return kind(str(self._parts.hostname), self._parts.port, timeout=_CONNECT_S)
 
     def _target(self, path: str, query: Mapping[str, object]) -> str:
         asked = {name: value for name, value in query.items() if value not in (None, (), "")}

@@ -85,7 +85,7 @@ def show_founded(made: Founded, *, as_json: bool = False, starts: bool = False) 
     if as_json:
         show_json(
             {
-                "installed": True,
+                "made": True,
                 "mission": made.mission.code,
                 "key_file": str(made.settings.key_file),
                 "data_dir": str(made.settings.data_dir),
@@ -116,7 +116,7 @@ def show_founded(made: Founded, *, as_json: bool = False, starts: bool = False) 
 
 def show_codes(codes: tuple[IssuedCode, ...], *, as_json: bool) -> None:
     if as_json:
-        show_json({"installed": False, "enrolments": [_code_line(each) for each in codes]})
+        show_json({"made": False, "enrolments": [_code_line(each) for each in codes]})
         return
     click.echo(
         "There is an installation already; nothing was changed." if not codes else "New codes:"

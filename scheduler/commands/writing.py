@@ -228,7 +228,7 @@ _OPTIONS: Final = (
     click.option(
         "--choice",
         type=click.Choice(["earlier", "later"]),
-        help="Which one, for a time that does not exist or exists twice.",
+        help="Which one, for a time that exists twice.",
     ),
     click.option("--late-minutes", type=click.IntRange(0), help="Publish at most so late."),
     click.option("--until", help="Never after this instant, such as 2027-03-28T12:00+02:00."),

@@ -131,20 +131,35 @@ async def find_waking(uow: UnitOfWork, *, limit: int) -> Sequence[UUID]:
 
 
 async def find_overdue(uow: UnitOfWork, *, limit: int) -> Sequence[UUID]:
-    """Waiting or held deliveries past their window, and due ones whose account is out of service."""
-    expired = and_(_waiting(), col(Delivery.expires_at) < uow.now)
-    stranded = and_(
-        col(Delivery.state) == DeliveryState.READY,
-        col(Delivery.wake_at) < uow.now - timedelta(minutes=1),
-        col(Account.state) != "active",
+    """What waits past its time or window; what may be public, or is in part, waits for a person."""
+    ready = col(Delivery.state) == DeliveryState.READY
+    untried = and_(col(Delivery.state) == DeliveryState.HELD, col(Delivery.attempts) == 0)
+    query = select(col(Delivery.id)).where(
+        or_(
+            and_(ready, col(Delivery.late_at) < uow.now),
+            and_(or_(ready, untried), col(Delivery.expires_at) < uow.now),
+        )
     )
+    return (await uow.session.scalars(query.order_by(col(Delivery.id)).limit(limit))).all()
+
+
+async def find_doubtful(uow: UnitOfWork) -> Sequence[tuple[UUID, int, str]]:
+    """Every unknown delivery with its fence and platform, also those whose settle time is not over."""
     query = (
-        select(col(Delivery.id))
+        select(col(Delivery.id), col(Delivery.fence), col(Account.platform))
         .join(Account, col(Account.id) == col(Delivery.account_id))
-        .where(or_(expired, stranded))
-        .order_by(col(Delivery.expires_at))
+        .where(col(Delivery.state) == DeliveryState.UNKNOWN)
     )
-    return (await uow.session.scalars(query.limit(limit))).all()
+    return [(row.id, row.fence, row.platform) for row in await uow.session.execute(query)]
+
+
+async def find_remote_ids(uow: UnitOfWork, account_id: UUID, since: datetime) -> frozenset[str]:
+    """The platform's ids of what deliveries of the account have become, parts of threads included."""
+    query = select(Delivery).where(
+        col(Delivery.account_id) == account_id, col(Delivery.updated_at) > since
+    )
+    found = await uow.session.scalars(query)
+    return frozenset(part["id"] for each in found for part in each.progress.get("parts", []))
 
 
 async def lock_lapsed(uow: UnitOfWork, delivery_id: UUID) -> Delivery | None:

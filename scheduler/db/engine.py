@@ -16,6 +16,14 @@ from scheduler.clock import iso, utc_now
 from scheduler.db.types import UtcDateTime
 
 _BUSY_TIMEOUT_MS: Final = 10_000
+#: A process that is frozen or cut off in the middle of a transaction must not hold up a stop.
+_SERVER_SETTINGS: Final = {
+    "idle_in_transaction_session_timeout": "5000",
+    "lock_timeout": "8000",
+    "tcp_keepalives_idle": "10",
+    "tcp_keepalives_interval": "5",
+    "tcp_keepalives_count": "3",
+}
 #: Execution option of a connection that only reads: SQLite then takes no write lock.
 READ_ONLY: Final = "chancery_read_only"
 
@@ -46,14 +54,21 @@ def build_engine(url: str, *, clock: Callable[[], datetime] = utc_now) -> AsyncE
     if make_url(url).get_backend_name() == "sqlite":
         return _sqlite_engine(url, clock)
     # A small pool: the worker keeps many deliveries in flight, but their transactions are short.
-    return create_async_engine(url, pool_size=10, max_overflow=10, pool_pre_ping=True)
+    return create_async_engine(
+        url,
+        pool_size=10,
+        max_overflow=10,
+        pool_pre_ping=True,
+        hide_parameters=True,
+        connect_args={"server_settings": _SERVER_SETTINGS},
+    )
 
 
 def _sqlite_engine(url: str, clock: Callable[[], datetime]) -> AsyncEngine:
     database = make_url(url).database
     if database and database != ":memory:":
         Path(database).parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-    engine = create_async_engine(url, pool_size=10, max_overflow=10)
+    engine = create_async_engine(url, pool_size=10, max_overflow=10, hide_parameters=True)
 
     @event.listens_for(engine.sync_engine, "connect")
     def _prepare(connection: Any, _record: object) -> None:  # noqa: ANN401 - the driver's adapter

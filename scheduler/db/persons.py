@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from datetime import datetime
 from uuid import UUID
 
-from sqlalchemy import ColumnElement, and_, or_, select
+from sqlalchemy import ColumnElement, and_, func, or_, select, update
 from sqlmodel import col
 
 from scheduler.db.tables import ApiToken, Enrolment, Grant, Mission, Person
@@ -106,6 +106,25 @@ async def find_tokens(uow: UnitOfWork, person_id: UUID) -> Sequence[ApiToken]:
         col(ApiToken.person_id) == person_id, col(ApiToken.revoked_at).is_(None)
     )
     return (await uow.session.scalars(query)).all()
+
+
+async def was_enrolled(uow: UnitOfWork, person_id: UUID) -> bool:
+    """Whether the person ever had a token, also one that is revoked or over."""
+    query = select(func.count()).where(col(ApiToken.person_id) == person_id)
+    return bool((await uow.session.execute(query)).scalar_one())
+
+
+async def is_admin(uow: UnitOfWork, person_id: UUID) -> bool:
+    query = select(func.count()).where(
+        col(Grant.person_id) == person_id, col(Grant.role) == Role.ADMIN, _in_force(uow.now)
+    )
+    return bool((await uow.session.execute(query)).scalar_one())
+
+
+async def void_enrolments(uow: UnitOfWork, person_id: UUID) -> None:
+    """Make every code that the person has not redeemed worthless."""
+    open_codes = (col(Enrolment.person_id) == person_id, col(Enrolment.redeemed_at).is_(None))
+    await uow.session.execute(update(Enrolment).where(*open_codes).values(expires_at=uow.now))
 
 
 async def find_enrolment(uow: UnitOfWork, code_sha256: str) -> Enrolment | None:

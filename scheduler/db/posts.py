@@ -45,6 +45,7 @@ class PostParts:
     texts: tuple[PostText, ...]
     variants: tuple[Variant, ...]
     deliveries: tuple[tuple[Delivery, Account], ...]
+    paths: frozenset[str]  #: of the missions it concerns: its own, and each target account's
 
     @property
     def sources(self) -> JsonValue:
@@ -83,12 +84,20 @@ async def load_parts(uow: UnitOfWork, post: Post) -> PostParts:
         .where(col(Delivery.post_id) == post.id)
         .order_by(col(Account.code))
     )
+    mission = await session.get_one(Mission, post.mission_id)
+    targets = deliveries.all()
+    paths = await session.scalars(
+        select(col(Mission.path)).where(
+            col(Mission.id).in_({account.mission_id for _, account in targets})
+        )
+    )
     return PostParts(
         post=post,
-        mission=await session.get_one(Mission, post.mission_id),
+        mission=mission,
         texts=tuple(texts),
         variants=tuple(variants),
-        deliveries=tuple(deliveries.all()),
+        deliveries=tuple(targets),
+        paths=frozenset(paths) | {mission.path},
     )
 
 

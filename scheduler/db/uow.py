@@ -12,7 +12,7 @@ from datetime import datetime
 from typing import Protocol
 from uuid import UUID
 
-from sqlalchemy import select
+from sqlalchemy import select, text
 from sqlalchemy.exc import DBAPIError, InterfaceError, InternalError, OperationalError
 from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 from sqlalchemy.ext.asyncio import AsyncEngine, AsyncSession, async_sessionmaker
@@ -48,7 +48,8 @@ class UnitOfWork:
     session: AsyncSession
     now: datetime
     service: str  #: which process acts: `web`, `worker`, `cli`
-    read_at_s: float = field(default_factory=monotonic_s)  #: this host's monotonic time of `now`
+    asked_at_s: float  #: this host's monotonic time, not after `now`: what must be over by then counts from here
+    read_at_s: float = field(default_factory=monotonic_s)  #: and not before `now`
     records: list[Record] = field(default_factory=list)
     wakes: dict[UUID, datetime] = field(default_factory=dict)
 
@@ -86,6 +87,7 @@ class UnitOfWork:
 
     async def tick(self) -> datetime:
         """Read the database's clock again, after a wait for a lock."""
+        self.asked_at_s = monotonic_s()
         self.now = (await self.session.execute(select(database_now()))).scalar_one()
         self.read_at_s = monotonic_s()
         return self.now
@@ -115,7 +117,8 @@ class UnitOfWorkFactory:
         """
         with _refusals():
             async with self._turn(), self._sessions()() as session, session.begin():
-                uow = UnitOfWork(session, await _clock(session), self.service)
+                asked_at_s = monotonic_s()
+                uow = UnitOfWork(session, await _clock(session), self.service, asked_at_s)
                 yield uow
                 self._write_records(uow)
         for account_id, due_at in uow.wakes.items():
@@ -126,7 +129,10 @@ class UnitOfWorkFactory:
         """Open a unit that only reads; what it would write is rolled back."""
         with _refusals():
             async with self._sessions(read_only=True)() as session:
-                yield UnitOfWork(session, await _clock(session), self.service)
+                if self.engine.dialect.name == "postgresql":  # it holds nobody up
+                    await session.execute(text("SET LOCAL idle_in_transaction_session_timeout = 0"))
+                asked_at_s = monotonic_s()
+                yield UnitOfWork(session, await _clock(session), self.service, asked_at_s)
                 session.expunge_all()  # rows stay readable after the end
 
     def _sessions(self, *, read_only: bool = False) -> async_sessionmaker[AsyncSession]:

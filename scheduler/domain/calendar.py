@@ -89,7 +89,7 @@ def resolve(local: datetime, zone: str, choice: Choice | None = None) -> datetim
         raise TimeOutOfRangeError(
             f"the year must be between {FIRST_YEAR} and {LAST_YEAR}", year=local.year
         )
-    place = _get_zone(zone)
+    place = get_zone(zone)
     earlier, later = sorted(_instant(local, place, fold) for fold in (0, 1))
     if _wall(earlier, place) != local:
         raise _gap(local, place, earlier, later)
@@ -105,7 +105,12 @@ def resolve(local: datetime, zone: str, choice: Choice | None = None) -> datetim
     )
 
 
-def _get_zone(name: str) -> ZoneInfo:
+def get_zone(name: str) -> ZoneInfo:
+    """Return the IANA zone of that name.
+
+    Raises:
+        TimeZoneUnknownError: not an IANA zone, or one that only this machine knows.
+    """
     # Names without a region differ between systems ("localtime" is this machine's own zone).
     if name == "UTC" or ("/" in name and not name.startswith(_COPIES)):
         try:

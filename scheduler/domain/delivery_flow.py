@@ -86,7 +86,7 @@ MOVES: Final = (
     _move(DeliveryMove.DRIFT, "sent verified", _S.DRIFTED),
     _move(DeliveryMove.HOLD, "ready claimed preparing unknown", _S.HELD),
     _move(DeliveryMove.RELEASE, "held rejected", _S.READY),
-    _move(DeliveryMove.RESOLVE, "held rejected", _S.SENT),
+    _move(DeliveryMove.RESOLVE, "held rejected expired", _S.SENT),
     _move(DeliveryMove.EXPIRE, "ready claimed preparing held", _S.EXPIRED),
     _move(DeliveryMove.CANCEL, "planned ready held rejected", _S.CANCELLED),
 )

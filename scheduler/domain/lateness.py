@@ -20,9 +20,7 @@ def window_end(*, due_at: datetime, not_after: datetime | None) -> datetime:
     return not_after or due_at + DEFAULT_WINDOW
 
 
-def timing(
-    *, now: datetime, due_at: datetime, late_minutes: int, expires_at: datetime
-) -> Timing:
+def timing(*, now: datetime, due_at: datetime, late_minutes: int, expires_at: datetime) -> Timing:
     """Judge the instant `now` (the database's clock) for a delivery due at `due_at`."""
     if now > expires_at:
         return Timing.EXPIRED

@@ -51,6 +51,9 @@ NEW_GRANT_COOLDOWN: Final = timedelta(hours=24)
 #: A person who was enrolled again approves nothing before this time is over.
 REENROLMENT_SUSPENSION: Final = timedelta(hours=24)
 
+#: What a person who was enrolled again may not do yet: the new token may be somebody else's.
+_SUSPENDED: Final = frozenset({Permission.APPROVE, Permission.MANAGE})
+
 
 class PermissionDeniedError(ForbiddenError):
     """The person holds no grant for this here."""
@@ -126,10 +129,10 @@ class Actor:
         )
 
     def _is_ripe(self, grant: Grant, permission: Permission, now: datetime) -> bool:
-        if permission is not Permission.APPROVE:
-            return True
         suspended = self.approvals_suspended_until
-        return grant.may_approve_from <= now and (suspended is None or suspended <= now)
+        if permission in _SUSPENDED and suspended is not None and suspended > now:
+            return False
+        return permission is not Permission.APPROVE or grant.may_approve_from <= now
 
 
 def path_of(ids: Iterable[UUID]) -> str:

@@ -6,10 +6,12 @@ from datetime import timedelta
 from typing import Final
 
 import structlog
+from sqlalchemy.exc import IntegrityError
 
 from adapters.base import Adapter, Credentials, Json, Slots, fill
 from adapters.errors import AdapterError, OutcomeUnknownError, UnavailableError
 from scheduler.clock import monotonic_s, utc_now
+from scheduler.db.posts import StaleStateError
 from scheduler.db.uow import DatabaseUnavailableError, UnitOfWorkFactory
 from scheduler.media.errors import MediaCorruptError, MediaMissingError
 from scheduler.publishing.pace import sleep_until
@@ -39,19 +41,39 @@ class Courier:
         """Publish the parts of a delivery one after the other, as far as they may leave now."""
         more = True
         while more:
-            ready = await self._prepare(claimed)
-            if ready is None:
-                return
-            work, body = ready
-            if not await sleep_until(claimed.due_at_s, self.stopping):
+            try:
+                intent = await self._reach_intent(claimed)
+            except (StaleStateError, DatabaseUnavailableError):
+                raise
+            except (
+                Exception
+            ) as exc:  # nothing has left: a person looks, instead of another try without end
+                log.exception("prepare.failed")
+                broken = Obstacle(code="internal_error", message=f"broke off: {type(exc).__name__}")
                 async with self.open_uow() as uow:
-                    await publishing.unclaim(uow, claimed)
+                    await outcomes.record_unprepared(uow, claimed, broken)
                 return
-            async with self.open_uow() as uow:
-                intent = await publishing.intend(uow, self.kit, work, body)
             if intent is None:
                 return
             more = await self._record(intent, await self._send(intent))
+
+    async def _reach_intent(self, claimed: Claimed) -> Intent | None:
+        """Prepare, wait for the instant, and commit to sending; None when it must not leave now."""
+        ready = await self._prepare(claimed)
+        if ready is None:
+            return None
+        if not await sleep_until(claimed.due_at_s, self.stopping):
+            async with self.open_uow() as uow:
+                await publishing.unclaim(uow, claimed)
+            return None
+        work, body = ready
+        try:
+            async with self.open_uow() as uow:
+                return await publishing.intend(uow, self.kit, work, body)
+        except IntegrityError:  # another delivery of the account is being sent: wait for it
+            async with self.open_uow() as uow:
+                await publishing.unclaim(uow, claimed)
+            return None
 
     async def _prepare(self, claimed: Claimed) -> tuple[Work, bytes] | None:
         """Everything that can be done before the instant and is not public: sign-in, uploads, filling."""
@@ -87,9 +109,12 @@ class Courier:
             if media.sha256 in receipts:
                 continue
             data = await asyncio.to_thread(self.kit.media.read, media.sha256)
-            receipts[media.sha256] = await adapter.upload(work.credentials, media, data)
             async with self.open_uow() as uow:
-                await publishing.save_media(uow, work.claimed, media.sha256, receipts[media.sha256])
+                await publishing.extend(uow, work.claimed)
+            receipt = await adapter.upload(work.credentials, media, data)
+            async with self.open_uow() as uow:
+                await publishing.save_media(uow, self.kit, work.claimed, media, receipt)
+            receipts[media.sha256] = receipt
         return receipts
 
     async def _send(self, intent: Intent) -> Outcome:
@@ -115,6 +140,10 @@ class Courier:
             try:
                 async with self.open_uow() as uow:
                     more = await outcomes.record(uow, self.kit, intent, outcome)
+            except StaleStateError:
+                async with self.open_uow() as uow:
+                    await outcomes.keep_late_answer(uow, intent, outcome)
+                raise
             except DatabaseUnavailableError as exc:
                 if monotonic_s() + _RECORD_RETRY_S > intent.record_before_s:
                     raise

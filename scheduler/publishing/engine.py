@@ -4,7 +4,7 @@ Its loops need the database alone. arq only nudges them; without Redis everythin
 """
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import timedelta
@@ -20,7 +20,7 @@ from scheduler.db.posts import StaleStateError
 from scheduler.db.uow import DatabaseUnavailableError, UnitOfWorkFactory
 from scheduler.publishing.delivering import Courier
 from scheduler.publishing.looking import look_after
-from scheduler.services import outcomes, publishing
+from scheduler.services import looks, outcomes, publishing
 from scheduler.services.kit import Kit
 from scheduler.services.publishing import Claimed
 
@@ -41,6 +41,7 @@ class Engine:
     worker: str  #: a name nobody else uses: host, process, start
     _nudge: asyncio.Event = field(default_factory=asyncio.Event)
     _in_hand: dict[UUID, asyncio.Task[None]] = field(default_factory=dict)
+    _doubted_since_s: dict[tuple[UUID, int], float] = field(default_factory=dict)
     last_sweep_s: float = 0.0  #: monotonic; the health check looks at it
 
     async def nudge(self) -> None:
@@ -86,6 +87,8 @@ class Engine:
             lapsed = await deliveries.find_lapsed(uow, limit=_BATCH)
             overdue = await deliveries.find_overdue(uow, limit=_BATCH)
         for delivery_id in lapsed:
+            if delivery_id in self._in_hand:
+                continue  # this very process has it, so the database's clock must have jumped
             await self._guarded(partial(self._recover_one, delivery_id))
         for delivery_id in overdue:
             await self._guarded(partial(self._end_window, delivery_id))
@@ -100,14 +103,31 @@ class Engine:
 
     async def _look(self) -> None:
         async with self.open_uow.read() as uow:
-            waking = await deliveries.find_waking(uow, limit=_BATCH)
+            waking = set(await deliveries.find_waking(uow, limit=_BATCH))
+            doubtful = await deliveries.find_doubtful(uow)
+        waking -= self._too_fresh(doubtful)
         async with asyncio.TaskGroup() as group:
             for delivery_id in waking:
                 group.create_task(self._guarded(partial(self._look_at, delivery_id)))
 
+    def _too_fresh(self, doubtful: Sequence[tuple[UUID, int, str]]) -> set[UUID]:
+        """Doubtful deliveries that this process has not watched for long enough by a clock that cannot jump.
+
+        A request of another process may be under way although the database's clock says that its time is over.
+        """
+        now_s, watched, fresh = monotonic_s(), {}, set()
+        for delivery_id, fence, platform in doubtful:
+            since_s = self._doubted_since_s.get((delivery_id, fence), now_s)
+            watched[delivery_id, fence] = since_s
+            can = self.kit.platform(platform).capabilities
+            if now_s - since_s < (can.publish_timeout + can.settle).total_seconds():
+                fresh.add(delivery_id)
+        self._doubted_since_s = watched
+        return fresh
+
     async def _look_at(self, delivery_id: UUID) -> None:
         async with self.open_uow() as uow:
-            look = await outcomes.start_look(uow, self.kit, delivery_id)
+            look = await looks.start_look(uow, self.kit, delivery_id)
         if look is not None:
             await look_after(self.open_uow, self.kit, look)
 

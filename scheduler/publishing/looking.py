@@ -1,31 +1,58 @@
 """Looks after the fact: what came of a doubtful send, and whether what is public is what was approved."""
 
+import asyncio
 from dataclasses import replace
+from typing import Final
+
+import structlog
 
 from adapters.base import Adapter
-from adapters.errors import AdapterError
+from adapters.errors import AdapterError, UnavailableError
 from scheduler.clock import utc_now
-from scheduler.db.uow import UnitOfWorkFactory
-from scheduler.services import outcomes
+from scheduler.db.posts import StaleStateError
+from scheduler.db.uow import DatabaseUnavailableError, UnitOfWorkFactory
+from scheduler.services import looks
 from scheduler.services.kit import Kit
-from scheduler.services.outcomes import Look
+from scheduler.services.looks import Look
+
+log = structlog.get_logger()
+
+#: Shorter than the time for which other workers leave the delivery alone.
+_LOOK_S: Final = 50
 
 
 async def look_after(open_uow: UnitOfWorkFactory, kit: Kit, look: Look) -> None:
     """Ask the platform, outside of any transaction, and record what it shows."""
-    adapter = kit.platform(look.platform)
     try:
-        if adapter.needs_refresh(look.credentials, utc_now()):
-            look = replace(look, credentials=await adapter.refresh(look.credentials))
-        if look.in_doubt:
-            found = await adapter.find(look.credentials, look.bodies[0], look.key, look.since)
-            async with open_uow() as uow:
-                await outcomes.record_found(uow, look, found)
-        else:
-            await _read_back(open_uow, adapter, look)
+        async with asyncio.timeout(_LOOK_S):
+            await _look(open_uow, kit, look)
+    except (StaleStateError, DatabaseUnavailableError):
+        raise
     except AdapterError as exc:
+        error = exc
+    except Exception as exc:  # also a look that fails in a new way comes to a person in the end
+        log.exception("look.failed")
+        error = UnavailableError(f"broke off: {type(exc).__name__}", code="internal_error")
+    else:
+        return
+    async with open_uow() as uow:
+        await looks.record_no_answer(uow, look, error)
+
+
+async def _look(open_uow: UnitOfWorkFactory, kit: Kit, look: Look) -> None:
+    adapter = kit.platform(look.platform)
+    if adapter.needs_refresh(look.credentials, utc_now()):
+        look = replace(look, credentials=await adapter.refresh(look.credentials))
         async with open_uow() as uow:
-            await outcomes.record_no_answer(uow, look, exc)
+            await looks.keep_session(uow, kit, look, look.credentials)
+    if look.in_doubt:
+        found = await adapter.find(
+            look.credentials, look.bodies[0], look.key, look.since, look.taken
+        )
+        async with open_uow() as uow:
+            await looks.record_found(uow, look, found)
+    else:
+        await _read_back(open_uow, adapter, look)
 
 
 async def _read_back(open_uow: UnitOfWorkFactory, adapter: Adapter, look: Look) -> None:
@@ -35,4 +62,4 @@ async def _read_back(open_uow: UnitOfWorkFactory, adapter: Adapter, look: Look) 
         for body, published in zip(look.bodies, look.receipts, strict=True)
     ]
     async with open_uow() as uow:
-        await outcomes.record_read_back(uow, look, seen)
+        await looks.record_read_back(uow, look, seen)

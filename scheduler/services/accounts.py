@@ -1,9 +1,13 @@
 """Accounts: connect a profile on any server by its address, check it, pause, resume, remove it."""
 
 from dataclasses import dataclass, replace
+from typing import Final
+from urllib.parse import urlsplit
 from uuid import UUID
 
+from sqlalchemy import select
 from sqlalchemy.exc import IntegrityError
+from sqlmodel import col
 
 from adapters.base import Credentials, Profile
 from adapters.errors import AdapterError, ContentRejectedError, CredentialsRejectedError
@@ -15,6 +19,8 @@ from scheduler.domain.people import Actor, Permission
 from scheduler.errors import ConflictError, InvalidError, UnavailableError
 from scheduler.services import secrets
 from scheduler.services.kit import Kit
+
+_DEFAULT_PORTS: Final = {"https": 443, "http": 80}
 
 
 class AccountTakenError(ConflictError):
@@ -33,6 +39,10 @@ class PlatformUnavailableError(UnavailableError):
     """The platform did not answer usefully, or its address may not be reached; nothing was changed."""
 
     code = "platform_unavailable"
+
+
+class ServerAddressError(InvalidError):
+    code = "server_address_invalid"
 
 
 class AccountStateError(ConflictError):
@@ -69,7 +79,7 @@ async def connect(open_uow: UnitOfWorkFactory, kit: Kit, actor: Actor, new: NewA
         mission = await missions.get_by_code(uow, actor, new.mission)
         actor.require(Permission.MANAGE, mission.path, now=uow.now)
     credentials = Credentials(
-        base_url=new.base_url.rstrip("/"),
+        base_url=_origin(new.base_url),
         external_id="",
         identifier=new.identifier,
         secret=new.secret,
@@ -170,6 +180,16 @@ async def remove(uow: UnitOfWork, actor: Actor, account_id: UUID, *, reason: str
     return account
 
 
+async def pause_refused(uow: UnitOfWork, account: Account, reason: str) -> None:
+    """Take an account out of service unless somebody has changed its state meanwhile."""
+    query = select(Account).where(col(Account.id) == account.id, col(Account.state) == "active")
+    fresh = await uow.session.scalars(
+        query.with_for_update().execution_options(populate_existing=True)
+    )
+    if (active := fresh.one_or_none()) is not None:
+        await set_state(uow, active, "paused", reason, None)
+
+
 async def set_state(
     uow: UnitOfWork, account: Account, state: str, reason: str, actor: Actor | None
 ) -> None:
@@ -205,6 +225,25 @@ async def _store(
         await secrets.seal(uow, kit, account, "secret", credentials.secret, actor=actor)
     if credentials.session is not None:
         await secrets.seal(uow, kit, account, "session", credentials.session, actor=actor)
+
+
+def _origin(url: str) -> str:
+    """Scheme, host and port in one spelling: the same server is the same account.
+
+    Raises:
+        ServerAddressError: no such address, or one with a path, a query or a name in it.
+    """
+    parts = urlsplit(url.strip().rstrip("/"))
+    try:
+        port = parts.port
+    except ValueError:
+        port = -1
+    plain = not (parts.path or parts.query or parts.fragment or parts.username or parts.password)
+    if parts.scheme not in _DEFAULT_PORTS or not parts.hostname or not plain or port == -1:
+        raise ServerAddressError("give the server as https://social.karvenia.example")
+    host = f"[{parts.hostname}]" if ":" in parts.hostname else parts.hostname
+    shown = "" if port in {None, _DEFAULT_PORTS[parts.scheme]} else f":{port}"
+    return f"{parts.scheme}://{host}{shown}"
 
 
 def _subject(account: Account) -> dict[str, str]:

@@ -1,6 +1,7 @@
 """The supervisor's decision: it binds the digest that was read, and never one's own words."""
 
 from collections.abc import Sequence
+from datetime import timedelta
 from uuid import UUID
 
 from scheduler.db import deliveries, posts
@@ -14,7 +15,7 @@ from scheduler.domain.post_flow import PostMove, PostState, plan
 from scheduler.errors import ConflictError, ForbiddenError, InvalidError
 from scheduler.services import rendering
 from scheduler.services.judging import find_findings, refuse_blocked
-from scheduler.services.posts import require_future
+from scheduler.services.writing import TimePastError, require_future, require_on_targets
 
 
 class SelfApprovalError(ForbiddenError):
@@ -50,6 +51,7 @@ async def approve(uow: UnitOfWork, actor: Actor, post_id: UUID, *, digest: str) 
     if actor.person_id in await posts.find_editors(uow, post.id):
         raise SelfApprovalError("you wrote or changed this post; somebody else has to approve it")
     parts = await posts.load_parts(uow, post)
+    require_on_targets(uow, actor, Permission.APPROVE, parts)
     statement = rendering.build_statement(parts, post.policy or "")
     if not digest == post.digest == statement.digest():
         raise StaleContentError(
@@ -112,8 +114,17 @@ async def schedule(uow: UnitOfWork, actor: Actor, post_id: UUID) -> Post:
     post = await posts.get(uow, actor, post_id, needs=Permission.WRITE)
     plan(PostState(post.state), PostMove.SCHEDULE)
     require_future(post, uow.now)
+    await _require_window(uow, post)
     await _schedule(uow, actor, await posts.load_parts(uow, post))
     return post
+
+
+async def _require_window(uow: UnitOfWork, post: Post) -> None:
+    """A post without a time of its own has 24 hours from its approval, unless it says otherwise."""
+    for approval in await posts.find_approvals(uow, post.id, post.revision):
+        due = post.due_at or approval.decided_at
+        if uow.now > window_end(due_at=due, not_after=post.not_after):
+            raise TimePastError("the approved window is over; withdraw and submit it again")
 
 
 async def _schedule(uow: UnitOfWork, actor: Actor, parts: PostParts) -> None:
@@ -128,6 +139,7 @@ async def _schedule(uow: UnitOfWork, actor: Actor, parts: PostParts) -> None:
             actor=actor,
             due_at=due,
             wake_at=due,
+            late_at=due + timedelta(minutes=post.late_minutes),
             expires_at=window_end(due_at=due, not_after=post.not_after),
             reason="",
         )

@@ -1,46 +1,71 @@
-"""The database of today against the record: a row changed by hand contradicts a record, which is named."""
+"""The database of today against the record: a row changed or deleted by hand contradicts a record, which is named."""
 
 import json
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Final
 
 from sqlalchemy import select
 from sqlmodel import col
 
 from scheduler.audit.export import Leaf
+from scheduler.canonical import sha256_hex
+from scheduler.clock import iso
 from scheduler.db import posts
 from scheduler.db.tables import Approval, Attempt, Delivery, Post
 from scheduler.db.uow import UnitOfWork
 from scheduler.services import rendering
 
 _SUBMITTED: Final = ("in_review", "approved", "scheduled", "closed")
+#: What a record after the intent says of the attempt.
+_OUTCOMES: Final[Mapping[str, str]] = {
+    "delivery.part_sent": "sent",
+    "delivery.sent": "sent",
+    "delivery.retry": "not_sent",
+    "delivery.rejected": "rejected",
+    "delivery.unknown": "unknown",
+    "delivery.found": "found",
+    "delivery.part_found": "found",
+    "delivery.absent": "absent",
+}
+_AFTER_INTENT: Final = frozenset({"sending", "unknown"})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Mismatch:
     """A row of today that is not what its record says."""
 
-    subject: str
-    seq: int | None  #: the record it contradicts; None when there is none
+    subject: str  #: kind and id of the row
+    seq: int | None  #: the record it contradicts; None when there is none, or it is not sealed yet
     code: str
     message: str
 
 
 @dataclass(frozen=True, slots=True)
-class Records:
-    """The newest record of each kind and subject, with its place in the log."""
+class Told:
+    """What the newest record says of one row."""
 
-    newest: dict[tuple[str, str], tuple[int | None, dict[str, Any]]]
-    last_state: dict[str, tuple[int | None, str]]
-    approvals: dict[str, tuple[int | None, dict[str, Any]]]
-    intents: dict[tuple[str, int], tuple[int | None, str]]
+    seq: int | None
+    rec: Mapping[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class Records:
+    """What the records say of every row, and which rows they know."""
+
+    submissions: dict[str, Told] = field(default_factory=dict)
+    states: dict[tuple[str, str], Told] = field(default_factory=dict)  #: by kind and id
+    approvals: dict[str, Told] = field(default_factory=dict)
+    intents: dict[tuple[str, int], Told] = field(default_factory=dict)
+    outcomes: dict[tuple[str, int], str] = field(default_factory=dict)
+    remotes: dict[str, Told] = field(default_factory=dict)
+    last_attempt: dict[str, int] = field(default_factory=dict)
 
     @classmethod
     def read(cls, leaves: Sequence[Leaf], unsealed: Sequence[bytes]) -> "Records":
         """Records that cannot be read are left out: the verifier of the log names them."""
-        records = cls({}, {}, {}, {})
+        records = cls()
         for seq, leaf in enumerate(leaves):
             with suppress(ValueError, KeyError, TypeError):
                 records.add(seq, json.loads(leaf.line)["rec"])
@@ -49,92 +74,137 @@ class Records:
                 records.add(None, json.loads(body))
         return records
 
-    def add(self, seq: int | None, rec: dict[str, Any]) -> None:
-        subject, detail = rec["on"]["id"], rec["d"]
-        self.newest[rec["act"], subject] = (seq, rec)
+    def add(self, seq: int | None, rec: Mapping[str, Any]) -> None:
+        told, kind, subject, detail = Told(seq, rec), rec["on"]["t"], rec["on"]["id"], rec["d"]
         if "to" in detail:
-            self.last_state[subject] = (seq, detail["to"])
-        if rec["act"] == "post.approve":
-            self.approvals[detail["approval"]] = (seq, rec)
-        if rec["act"] == "delivery.intent":
-            self.intents[subject, detail["attempt"]] = (seq, detail["request"])
+            self.states[kind, subject] = told
+        match rec["act"]:
+            case "post.submit":
+                self.submissions[subject] = told
+            case "post.approve":
+                self.approvals[detail["approval"]] = told
+            case "delivery.intent":
+                self.intents[subject, detail["attempt"]] = told
+                self.last_attempt[subject] = detail["attempt"]
+            case "delivery.drop":
+                self.states.pop((kind, subject), None)
+            case act if act in _OUTCOMES and detail.get("from") in _AFTER_INTENT:
+                self._add_outcome(told, subject, _OUTCOMES[act], detail)
+
+    def _add_outcome(
+        self, told: Told, subject: str, outcome: str, detail: Mapping[str, Any]
+    ) -> None:
+        if subject in self.last_attempt:
+            self.outcomes[subject, self.last_attempt[subject]] = outcome
+        if "remote" in detail:
+            self.remotes.setdefault(subject, told)  # the first part's address is the delivery's
 
 
 async def compare(uow: UnitOfWork, records: Records) -> tuple[Mismatch, ...]:
-    """Every row of a post, approval, delivery or attempt that is not what its records say."""
-    found: list[Mismatch | None] = []
+    """Every post, delivery, approval or attempt that is not what its records say, and every one that is gone."""
+    found: list[Mismatch] = []
     for post in (await uow.session.scalars(select(Post).order_by(col(Post.id)))).all():
-        found += [_compare_state(records, post), await _compare_post(uow, records, post)]
+        found += [*_compare_state(records, post), *await _compare_post(uow, records, post)]
     for delivery in await uow.session.scalars(select(Delivery).order_by(col(Delivery.id))):
-        found.append(_compare_state(records, delivery))
+        found += [*_compare_state(records, delivery), *_compare_remote(records, delivery)]
     for approval in await uow.session.scalars(select(Approval).order_by(col(Approval.id))):
-        found.append(_compare_approval(records, approval))
+        found += _compare_approval(records, approval)
     for attempt in await uow.session.scalars(select(Attempt).order_by(col(Attempt.id))):
-        found.append(_compare_attempt(records, attempt))
-    return tuple(each for each in found if each is not None)
+        found += _compare_attempt(records, attempt)
+    return (*found, *_find_gone(records))
 
 
-async def _compare_post(uow: UnitOfWork, records: Records, post: Post) -> Mismatch | None:
+async def _compare_post(uow: UnitOfWork, records: Records, post: Post) -> list[Mismatch]:
     if post.state not in _SUBMITTED:
-        return None
-    seq, rec = records.newest.get(("post.submit", str(post.id)), (None, {"d": {}}))
-    recorded = rec["d"].get("digest")
+        return []
+    told = records.submissions.get(str(post.id))
+    recorded = told.rec["d"].get("digest") if told else None
     try:
         parts = await posts.load_parts(uow, post)
         digest = rendering.build_statement(parts, post.policy or "").digest()
     except (ValueError, KeyError, TypeError) as exc:
         digest = f"unreadable: {exc}"
     if digest == recorded == post.digest:
-        return None
-    return Mismatch(
-        subject=f"post:{post.id}",
-        seq=seq,
-        code="content_changed",
-        message="the post is not what was submitted and approved",
-    )
+        return []
+    message = "the post is not what was submitted and approved"
+    return [_mismatch(f"post:{post.id}", told, "content_changed", message)]
 
 
-def _compare_approval(records: Records, approval: Approval) -> Mismatch | None:
-    seq, rec = records.approvals.get(str(approval.id), (None, None))
-    if rec is not None:
-        same = (
-            rec["d"]["digest"] == approval.digest
-            and rec["d"]["policy"] == approval.policy
-            and rec["by"].get("p") == str(approval.person_id)
-            and rec["on"]["id"] == str(approval.post_id)
-            and rec["on"]["rev"] == approval.revision
-        )
-        if same:
-            return None
-    return Mismatch(
-        subject=f"approval:{approval.id}",
-        seq=seq,
-        code="approval_changed" if rec else "approval_unrecorded",
-        message="the approval is not what was recorded",
-    )
+def _compare_approval(records: Records, approval: Approval) -> list[Mismatch]:
+    told = records.approvals.pop(str(approval.id), None)
+    stands = {
+        "digest": approval.digest,
+        "policy": approval.policy,
+        "person": str(approval.person_id),
+        "post": str(approval.post_id),
+        "revision": approval.revision,
+        "at": iso(approval.decided_at),
+    }
+    if told is not None:
+        rec = told.rec
+        recorded = {
+            "digest": rec["d"]["digest"],
+            "policy": rec["d"]["policy"],
+            "person": rec["by"].get("p"),
+            "post": rec["on"]["id"],
+            "revision": rec["on"]["rev"],
+            "at": rec["t"],
+        }
+        if recorded == stands:
+            return []
+    code = "approval_changed" if told else "approval_unrecorded"
+    message = "the approval is not what was recorded"
+    return [_mismatch(f"approval:{approval.id}", told, code, message)]
 
 
-def _compare_state(records: Records, row: Post | Delivery) -> Mismatch | None:
-    seq, state = records.last_state.get(str(row.id), (None, None))
-    initial = {"draft", "planned"}
-    if row.state == state or (state is None and row.state in initial):
-        return None
-    return Mismatch(
-        subject=f"{row.__tablename__}:{row.id}",
-        seq=seq,
-        code="state_changed",
-        message=f"it is {row.state}, but the last record says {state}",
-    )
+def _compare_state(records: Records, row: Post | Delivery) -> list[Mismatch]:
+    kind = row.__tablename__
+    told = records.states.pop((str(kind), str(row.id)), None)
+    state = told.rec["d"]["to"] if told else None
+    if row.state == state or (state is None and row.state in {"draft", "planned"}):
+        return []
+    message = f"it is {row.state}, but the last record says {state}"
+    return [_mismatch(f"{kind}:{row.id}", told, "state_changed", message)]
 
 
-def _compare_attempt(records: Records, attempt: Attempt) -> Mismatch | None:
+def _compare_remote(records: Records, delivery: Delivery) -> list[Mismatch]:
+    """Posts put on record by hand carry a person's address instead of a platform's id."""
+    told = records.remotes.get(str(delivery.id))
+    if told is None or delivery.remote_id == told.rec["d"]["remote"]:
+        return []
+    resolved = delivery.remote_id == delivery.remote_url
+    if resolved:
+        return []
+    message = "its id on the platform is not what was recorded"
+    return [_mismatch(f"delivery:{delivery.id}", told, "remote_changed", message)]
+
+
+def _compare_attempt(records: Records, attempt: Attempt) -> list[Mismatch]:
     key = (str(attempt.delivery_id), attempt.number)
-    seq, request = records.intents.get(key, (None, None))
-    if request == f"sha256:{attempt.request_sha256}":
-        return None
-    return Mismatch(
-        subject=f"attempt:{attempt.id}",
-        seq=seq,
-        code="attempt_changed",
-        message="the request is not what was recorded",
+    told = records.intents.pop(key, None)
+    digest = sha256_hex(bytes(attempt.request))
+    same_request = (
+        told is not None
+        and told.rec["d"]["request"] == f"sha256:{digest}"
+        and attempt.request_sha256 == digest
     )
+    if same_request and attempt.outcome == records.outcomes.get(key):
+        return []
+    message = "the attempt is not what was recorded"
+    return [_mismatch(f"attempt:{attempt.id}", told, "attempt_changed", message)]
+
+
+def _find_gone(records: Records) -> Iterator[Mismatch]:
+    """Rows that records tell of and that were not met: rows of the past are never deleted."""
+    for (kind, subject), told in records.states.items():
+        if kind in {"post", "delivery"}:
+            yield _mismatch(f"{kind}:{subject}", told, "row_gone", "the row was deleted")
+    for approval, told in records.approvals.items():
+        yield _mismatch(f"approval:{approval}", told, "row_gone", "the approval was deleted")
+    for (delivery, number), told in records.intents.items():
+        subject = f"attempt:{delivery}/{number}"
+        yield _mismatch(subject, told, "row_gone", "the attempt was deleted")
+
+
+def _mismatch(subject: str, told: Told | None, code: str, message: str) -> Mismatch:
+    return Mismatch(subject=subject, seq=told.seq if told else None, code=code, message=message)

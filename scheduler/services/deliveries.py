@@ -5,9 +5,10 @@ from enum import StrEnum
 from typing import Final
 from uuid import UUID
 
+from scheduler.canonical import JsonObject
 from scheduler.clock import iso
 from scheduler.db import deliveries
-from scheduler.db.tables import Account, Delivery
+from scheduler.db.tables import Account, Delivery, Post
 from scheduler.db.uow import UnitOfWork
 from scheduler.domain.delivery_flow import DeliveryMove, DeliveryState, plan
 from scheduler.domain.people import Actor, Permission
@@ -59,6 +60,7 @@ async def release(
     await _refuse_maybe_public(uow, delivery, not_public=not_public)
     if not timedelta(0) <= delay <= _LONGEST_DELAY:
         raise InvalidError("a release can be set up to 24 hours ahead")
+    post = await uow.session.get_one(Post, delivery.post_id)
     due: datetime = uow.now + delay
     if delivery.expires_at is not None and due > delivery.expires_at:
         raise WindowOverError(
@@ -72,6 +74,7 @@ async def release(
         detail={"reason": reason, "not_public": not_public, "due": iso(due)},
         due_at=due,
         wake_at=due,
+        late_at=due + timedelta(minutes=post.late_minutes),
         reason="",
         fence=delivery.fence + 1,
         progress={**delivery.progress, "tries": 0, "looks": 0, "refresh": False},
@@ -95,7 +98,13 @@ async def resolve(
         AddressMissingError: said to be public, but not where.
     """
     delivery = await _get(uow, actor, delivery_id, reason)
-    detail = {"reason": reason, "resolution": resolution.value, "url": url}
+    public = [part["url"] for part in delivery.progress.get("parts", [])]
+    detail: JsonObject = {
+        "reason": reason,
+        "resolution": resolution.value,
+        "url": url,
+        "public_parts": public,
+    }
     match resolution:
         case Resolution.POSTED:
             check_text(url, "url")

@@ -9,11 +9,10 @@ from typing import BinaryIO, Final
 from scheduler.audit.export import ExportRequest, Leaf, write_export
 from scheduler.audit.keys import Trust
 from scheduler.audit.verify import Report, verify_export
-from scheduler.db import log, missions
+from scheduler.db import log
 from scheduler.db.tables import AuditLeaf
 from scheduler.db.uow import UnitOfWork
-from scheduler.domain.people import Actor, Permission
-from scheduler.errors import ConflictError, NotFoundError
+from scheduler.errors import ConflictError
 from scheduler.services.comparison import Mismatch, Records, compare
 
 _BATCH: Final = 1000
@@ -39,13 +38,6 @@ class Verdict:
     @property
     def ok(self) -> bool:
         return self.log.ok and not self.mismatches
-
-
-async def require_audit(uow: UnitOfWork, actor: Actor) -> None:
-    root = await missions.find_root(uow)
-    if root is None:
-        raise NotFoundError("nothing is installed here yet; run `chancery init`")
-    actor.require(Permission.AUDIT, root.path, now=uow.now)
 
 
 async def find_records(

@@ -18,8 +18,8 @@ from scheduler.policy.rules import Policy
 from scheduler.services import judging, release
 from scheduler.services.inspection import Flaw, find_flaws
 from scheduler.services.kit import Kit
-from scheduler.services.posts import require_future
 from scheduler.services.release import Obstacle
+from scheduler.services.writing import require_future
 
 _OPEN: Final = frozenset({PostState.DRAFT, PostState.IN_REVIEW, PostState.APPROVED})
 _STUCK: Final = frozenset(

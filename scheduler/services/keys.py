@@ -7,11 +7,12 @@ from sqlalchemy import func, select
 from sqlmodel import col
 
 from scheduler.audit.actions import Action
+from scheduler.canonical import JsonObject
 from scheduler.db.tables import DataKey
 from scheduler.db.uow import UnitOfWork
 from scheduler.errors import ConflictError
+from scheduler.services import secrets
 from scheduler.services.kit import Kit
-from scheduler.vault.envelope import WrappedKey
 from scheduler.vault.keyfile import KeyRing
 
 BATCH: Final = 100
@@ -72,14 +73,14 @@ async def rewrap(uow: UnitOfWork, kit: Kit) -> int:
     )
     rows = (await uow.session.scalars(query)).all()
     for row in rows:
-        wrapped = kit.vault.rewrap(_wrapped(row))
+        wrapped = kit.vault.rewrap(secrets.wrapped_key(row))
         row.kek_uri, row.kek_version, row.wrapped = (
             wrapped.kek_uri,
             wrapped.kek_version,
             wrapped.blob,
         )
     if rows:
-        detail = {"version": current, "data_keys": [row.id for row in rows]}
+        detail: JsonObject = {"version": current, "data_keys": [row.id for row in rows]}
         uow.record(Action.KEY_REWRAP, _SUBJECT, detail=detail)
     return len(rows)
 
@@ -99,16 +100,3 @@ async def retire(uow: UnitOfWork, ring: KeyRing, version: int) -> None:
         )
     ring.retire(version)
     uow.record(Action.KEY_RETIRE, _SUBJECT, detail={"version": version})
-
-
-def _wrapped(row: DataKey) -> WrappedKey:
-    if row.id is None:
-        raise ValueError("the data key has not been stored yet")
-    return WrappedKey(
-        dek_id=row.id,
-        purpose=row.purpose,
-        subject=row.subject,
-        kek_uri=row.kek_uri,
-        kek_version=row.kek_version,
-        blob=row.wrapped,
-    )

@@ -4,15 +4,13 @@ An adapter's exception class is the decision: `UnavailableError` and `RateLimite
 `ContentRejectedError` definitely refused, and everything else may be public and waits for a look-up.
 """
 
-from collections.abc import Sequence
-from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any, Final
 from uuid import UUID
 
 from sqlmodel import col, select
 
-from adapters.base import Adapter, Credentials, Published, ReadBack
+from adapters.base import Published
 from adapters.errors import (
     AdapterError,
     ContentRejectedError,
@@ -23,10 +21,10 @@ from adapters.errors import (
 from scheduler.canonical import JsonObject
 from scheduler.clock import iso
 from scheduler.db import deliveries
-from scheduler.db.tables import Account, Attempt, Delivery, Post
+from scheduler.db.tables import Account, Attempt, Delivery
 from scheduler.db.uow import UnitOfWork
 from scheduler.domain.delivery_flow import DeliveryMove, DeliveryState
-from scheduler.services import accounts, rendering, secrets
+from scheduler.services import accounts
 from scheduler.services.kit import Kit
 from scheduler.services.publishing import (
     CLAIM_LEASE,
@@ -38,15 +36,10 @@ from scheduler.services.publishing import (
     locked,
 )
 from scheduler.services.release import Obstacle
-from scheduler.vault.envelope import TokenUnavailableError
 
 READ_BACK_DELAY: Final = timedelta(seconds=1)
 _FIRST_BACKOFF: Final = timedelta(seconds=2)
 _LONGEST_BACKOFF: Final = timedelta(minutes=2)
-#: A look-up that cannot tell is tried again this often before a person has to look.
-_MOST_LOOKS: Final = 8
-#: While one worker looks, the others leave the delivery alone.
-_LOOK_LEASE: Final = timedelta(seconds=60)
 
 Outcome = Published | AdapterError
 
@@ -57,17 +50,17 @@ async def record(uow: UnitOfWork, kit: Kit, intent: Intent, outcome: Outcome) ->
     attempt = await uow.session.get_one(Attempt, intent.attempt_id)
     match outcome:
         case Published():
-            _end(attempt, uow.now, "sent", remote_id=outcome.remote_id)
-            return await _record_part(uow, delivery, outcome, intent.work.parts)
+            end_attempt(attempt, uow.now, "sent", remote_id=outcome.remote_id)
+            return await record_part(uow, delivery, outcome, intent.work.parts)
         case OutcomeUnknownError():
-            _end(attempt, uow.now, "unknown", error=outcome)
+            end_attempt(attempt, uow.now, "unknown", error=outcome)
             settle = kit.platform(account.platform).capabilities.settle
             await _doubt(uow, delivery, outcome.code, str(outcome), intent.deadline + settle)
         case ContentRejectedError():
-            _end(attempt, uow.now, "rejected", error=outcome)
+            end_attempt(attempt, uow.now, "rejected", error=outcome)
             await reject(uow, delivery, outcome)
         case _:
-            _end(attempt, uow.now, "not_sent", error=outcome)
+            end_attempt(attempt, uow.now, "not_sent", error=outcome)
             await put_off(uow, delivery, account, outcome)
     return False
 
@@ -103,15 +96,14 @@ async def put_off(
     """Definitely not public: try again later, and pause the account when its sign-in was refused."""
     progress = dict(delivery.progress)
     tries = int(progress.get("tries", 0))
-    wait = min(_FIRST_BACKOFF * 2**tries, _LONGEST_BACKOFF)
+    wait = backoff(tries)
     match error:
         case RateLimitedError():
             wait = error.retry_after
         case CredentialsRejectedError(session_only=True) if not progress.get("refresh"):
             progress["refresh"], wait = True, timedelta(0)
         case CredentialsRejectedError():
-            if account.state == "active":
-                await accounts.set_state(uow, account, "paused", f"sign-in refused: {error}", None)
+            await accounts.pause_refused(uow, account, f"sign-in refused: {error}")
         case _:
             progress["tries"] = tries + 1
             if error.code == "media_expired":
@@ -126,6 +118,10 @@ async def put_off(
         wake_at=uow.now + wait,
         fence=delivery.fence + 1,
     )
+    if delivery.late_at is not None and uow.now + wait > delivery.late_at:
+        await uow.session.refresh(delivery)
+        late = Obstacle(code="late", message=f"it could only go on after its time: {error}")
+        await hold(uow, delivery, late)
 
 
 async def recover(uow: UnitOfWork, kit: Kit, delivery_id: UUID) -> None:
@@ -144,163 +140,36 @@ async def recover(uow: UnitOfWork, kit: Kit, delivery_id: UUID) -> None:
         )
         return
     account = await uow.session.get_one(Account, delivery.account_id)
-    attempt = await _last_attempt(uow, delivery)
+    attempt = await last_attempt(uow, delivery)
     error = OutcomeUnknownError("the worker ended before it recorded", code="worker_ended")
-    _end(attempt, uow.now, "unknown", error=error)
+    end_attempt(attempt, uow.now, "unknown", error=error)
     settle = kit.platform(account.platform).capabilities.settle
     await _doubt(uow, delivery, error.code, str(error), attempt.deadline + settle)
 
 
 async def end_window(uow: UnitOfWork, delivery_id: UUID) -> None:
-    """Expire a delivery past its window, or hold one that a paused account has made late."""
+    """Expire a delivery past its window, or hold one past the time at which it may still leave by itself."""
     delivery = await deliveries.lock_waiting(uow, delivery_id)
     if delivery is None:
         return
     if delivery.expires_at is not None and delivery.expires_at < uow.now:
         await expire(uow, delivery)
         return
-    post = await uow.session.get_one(Post, delivery.post_id)
-    due = delivery.due_at or uow.now
-    if uow.now > due + timedelta(minutes=post.late_minutes):
-        late = Obstacle(code="account_out_of_service", message="its account was paused too long")
-        await hold(uow, delivery, late)
+    is_late = delivery.late_at is not None and delivery.late_at < uow.now
+    if delivery.state == DeliveryState.READY and is_late:
+        account = await uow.session.get_one(Account, delivery.account_id)
+        why = delivery.reason or f"the account is {account.state}"
+        await hold(uow, delivery, Obstacle(code="late", message=f"it could not leave: {why}"))
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Look:
-    """What a reconciling or read-back look needs to know."""
-
-    claimed: Claimed
-    in_doubt: bool  #: find out whether it is public; else: read back what is
-    platform: str
-    credentials: Credentials
-    bodies: tuple[bytes, ...]  #: of the public parts; of the one in doubt when unknown
-    key: str
-    since: datetime
-    receipts: tuple[Published, ...]  #: of the public parts
-
-
-async def start_look(uow: UnitOfWork, kit: Kit, delivery_id: UUID) -> Look | None:
-    """Take a delivery whose time to be looked at has come, so that no other worker looks too."""
-    delivery = await deliveries.lock_waking(uow, delivery_id)
-    if delivery is None:
-        return None
-    account = await uow.session.get_one(Account, delivery.account_id)
-    delivery.wake_at = uow.now + _LOOK_LEASE
-    if not await _can_look(uow, kit.platform(account.platform), delivery):
-        return None
-    try:
-        credentials = await secrets.open_credentials(uow, kit, account)
-    except TokenUnavailableError as exc:
-        await _give_up_looking(uow, delivery, Obstacle(code=exc.code, message=str(exc)))
-        return None
-    attempts = await deliveries.find_attempts(uow, delivery.id)
-    last = attempts[-1]
-    public = [each.request for each in attempts if each.outcome in {"sent", "found"}]
-    return Look(
-        claimed=Claimed(
-            delivery_id=delivery.id,
-            account_id=account.id,
-            fence=delivery.fence,
-            due_at=delivery.due_at or uow.now,
-            due_at_s=uow.read_at_s,
-        ),
-        in_doubt=delivery.state == DeliveryState.UNKNOWN,
-        platform=account.platform,
-        credentials=credentials,
-        bodies=tuple(public) if delivery.state == DeliveryState.SENT else (last.request,),
-        key=last.idempotency_key,
-        since=last.started_at,
-        receipts=tuple(_published(each) for each in delivery.progress.get("parts", [])),
-    )
-
-
-async def record_found(uow: UnitOfWork, look: Look, found: Published | None) -> None:
-    """Write what the look-up after a doubtful end has shown."""
-    delivery, _ = await locked(uow, look.claimed)
-    attempt = await _last_attempt(uow, delivery)
-    if found is None:
-        _end(attempt, uow.now, "absent")
-        await deliveries.move(
-            uow,
-            delivery,
-            DeliveryMove.ABSENT,
-            fence=delivery.fence + 1,
-            wake_at=uow.now,
-            reason="",
-            progress=_without_looks(delivery),
-        )
-        uow.wake(delivery.account_id, uow.now)
-        return
-    _end(attempt, uow.now, "found", remote_id=found.remote_id)
-    parts = len(rendering.parts_of(delivery))
-    await _record_part(uow, delivery, found, parts)
-
-
-async def record_no_answer(uow: UnitOfWork, look: Look, error: AdapterError) -> None:
-    """A look that could not tell: again later, and after some times a person has to look."""
-    delivery, _ = await locked(uow, look.claimed)
-    looks = int(delivery.progress.get("looks", 0)) + 1
-    if looks >= _MOST_LOOKS:
-        message = f"the platform could not be asked: {error}"
-        await _give_up_looking(uow, delivery, Obstacle(code="outcome_unknown", message=message))
-        return
-    delivery.progress = {**delivery.progress, "looks": looks}
-    delivery.wake_at = uow.now + min(_FIRST_BACKOFF * 2**looks, _LONGEST_BACKOFF)
-
-
-async def _give_up_looking(uow: UnitOfWork, delivery: Delivery, obstacle: Obstacle) -> None:
-    """A doubtful delivery waits for a person; one that was accepted stays sent, unverified."""
-    if delivery.state == DeliveryState.UNKNOWN:
-        await hold(uow, delivery, obstacle)
-        return
-    delivery.wake_at = None
-    delivery.reason = f"unverified: {obstacle.message}"
-
-
-async def record_read_back(uow: UnitOfWork, look: Look, seen: Sequence[ReadBack]) -> None:
-    """Write whether what is public, part by part, is what was approved."""
-    delivery, _ = await locked(uow, look.claimed)
-    evidence = [f"sha256:{part.evidence_sha256}" for part in seen]
-    differences = [
-        f"{index}:{code}"
-        for index, part in enumerate(seen)
-        for code in (part.differences if part.found else ("gone",))
-    ]
-    if not differences:
-        await deliveries.move(
-            uow, delivery, DeliveryMove.VERIFY, detail={"evidence": evidence}, wake_at=None
-        )
-        return
-    await deliveries.move(
-        uow,
-        delivery,
-        DeliveryMove.DRIFT,
-        detail={"evidence": evidence, "differences": differences},
-        reason="drift: " + ", ".join(differences),
-        wake_at=None,
-    )
-
-
-async def _can_look(uow: UnitOfWork, adapter: Adapter, delivery: Delivery) -> bool:
-    can = adapter.capabilities
-    if delivery.state == DeliveryState.SENT:
-        if not can.read_back:
-            delivery.wake_at = None
-        return can.read_back
-    if not can.lookup:  # R4: nobody can tell, so nobody sends it again but a person
-        message = "the platform offers no look-up; somebody has to look"
-        await hold(uow, delivery, Obstacle(code="outcome_unknown", message=message))
-    return can.lookup
-
-
-async def _record_part(
+async def record_part(
     uow: UnitOfWork, delivery: Delivery, published: Published, parts: int
 ) -> bool:
     """Keep the receipt of a public part; the last one makes the delivery sent."""
     receipt = {"id": published.remote_id, "url": published.url, "ref": published.ref}
     receipts = [*delivery.progress.get("parts", []), receipt]
-    progress = {**_without_looks(delivery), "parts": receipts, "tries": 0, "refresh": False}
+    progress = {**without_looks(delivery), "parts": receipts, "tries": 0, "refresh": False}
+    first = {"remote_id": receipts[0]["id"], "remote_url": receipts[0]["url"]}
     detail: JsonObject = {"part": delivery.next_part, "remote": published.remote_id}
     unknown = delivery.state == DeliveryState.UNKNOWN
     if len(receipts) < parts:
@@ -312,6 +181,7 @@ async def _record_part(
             detail=detail,
             progress=progress,
             next_part=len(receipts),
+            **first,
             reason="",
             wake_at=uow.now,
             fence=delivery.fence + (1 if unknown else 0),
@@ -325,8 +195,7 @@ async def _record_part(
         detail=detail,
         progress=progress,
         reason="",
-        remote_id=receipts[0]["id"],
-        remote_url=receipts[0]["url"],
+        **first,
         sent_at=uow.now,
         wake_at=uow.now + READ_BACK_DELAY,
     )
@@ -348,14 +217,21 @@ async def _doubt(
     )
 
 
-async def _last_attempt(uow: UnitOfWork, delivery: Delivery) -> Attempt:
+async def keep_late_answer(uow: UnitOfWork, intent: Intent, outcome: Outcome) -> None:
+    """An answer after the claim has passed into other hands decides nothing, but it is evidence."""
+    attempt = await uow.session.get_one(Attempt, intent.attempt_id)
+    told = outcome.remote_id if isinstance(outcome, Published) else outcome.code
+    attempt.evidence = {**attempt.evidence, "late_answer": told}
+
+
+async def last_attempt(uow: UnitOfWork, delivery: Delivery) -> Attempt:
     query = select(Attempt).where(
         col(Attempt.delivery_id) == delivery.id, col(Attempt.number) == delivery.attempts
     )
     return (await uow.session.scalars(query)).one()
 
 
-def _end(
+def end_attempt(
     attempt: Attempt,
     now: datetime,
     outcome: str,
@@ -371,13 +247,14 @@ def _end(
         attempt.evidence = {**attempt.evidence, "remote_id": remote_id}
 
 
+def backoff(tries: int) -> timedelta:
+    wait: timedelta = _FIRST_BACKOFF * 2 ** min(tries, 10)
+    return min(wait, _LONGEST_BACKOFF)
+
+
 def _why(error: AdapterError) -> dict[str, Any]:
     return {"code": error.code, "evidence": dict(error.evidence)}
 
 
-def _published(receipt: dict[str, Any]) -> Published:
-    return Published(remote_id=receipt["id"], url=receipt["url"], ref=receipt["ref"])
-
-
-def _without_looks(delivery: Delivery) -> dict[str, Any]:
+def without_looks(delivery: Delivery) -> dict[str, Any]:
     return {key: value for key, value in delivery.progress.items() if key != "looks"}

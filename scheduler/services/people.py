@@ -3,7 +3,6 @@
 from dataclasses import dataclass
 from datetime import datetime
 from uuid import UUID
-from zoneinfo import available_timezones
 
 from sqlmodel import col, select
 
@@ -11,19 +10,17 @@ from scheduler.audit.actions import Action
 from scheduler.db import missions, persons, rules
 from scheduler.db.tables import Grant, Mission, Person
 from scheduler.db.uow import UnitOfWork
+from scheduler.domain.calendar import get_zone
 from scheduler.domain.people import Actor, Permission, Role
 from scheduler.errors import ConflictError, ForbiddenError, InvalidError, NotFoundError
 from scheduler.ids import new_id
 from scheduler.services import tokens
+from scheduler.services.scope import require_at_the_top
 from scheduler.services.tokens import IssuedCode
 
 
 class CodeTakenError(ConflictError):
     code = "code_taken"
-
-
-class ZoneUnknownError(InvalidError):
-    code = "time_zone_unknown"
 
 
 class SecondAdminError(ForbiddenError):
@@ -47,8 +44,7 @@ class NewMission:
 async def insert_mission(
     uow: UnitOfWork, new: NewMission, parent: Mission | None, actor: Actor | None
 ) -> Mission:
-    if new.zone not in available_timezones():
-        raise ZoneUnknownError(f"{new.zone!r} is no IANA time zone, such as Europe/Ljubljana")
+    get_zone(new.zone)
     taken = await uow.session.scalars(select(Mission).where(col(Mission.code) == new.code))
     if taken.one_or_none() is not None:
         raise CodeTakenError(f"there is a mission {new.code} already")
@@ -101,20 +97,20 @@ async def insert_person(
 async def add_person(
     uow: UnitOfWork, actor: Actor, code: str, name: str, languages: tuple[str, ...]
 ) -> Person:
-    await _require_at_the_top(uow, actor, Permission.MANAGE)
+    await require_at_the_top(uow, actor, Permission.MANAGE)
     return await insert_person(uow, code, name, languages, actor)
 
 
 async def enrol_person(uow: UnitOfWork, actor: Actor, code: str) -> IssuedCode:
     """Issue a one-time enrolment code for somebody else to redeem."""
-    await _require_at_the_top(uow, actor, Permission.MANAGE)
+    await require_at_the_top(uow, actor, Permission.MANAGE)
     await rules.enter_gate(uow, exclusive=True)
     return await tokens.enrol(uow, await persons.get_by_code(uow, code), issued_by=actor)
 
 
 async def deactivate_person(uow: UnitOfWork, actor: Actor, code: str) -> Person:
     """End a person's tokens and rights at once; what they approved and is not out yet will be held."""
-    await _require_at_the_top(uow, actor, Permission.MANAGE)
+    await require_at_the_top(uow, actor, Permission.MANAGE)
     await rules.enter_gate(uow, exclusive=True)
     person = await persons.get_by_code(uow, code)
     person.active = False
@@ -198,14 +194,6 @@ async def _manageable_grant(uow: UnitOfWork, actor: Actor, grant_id: UUID) -> Gr
     mission = await missions.get(uow, actor, grant.mission_id)
     actor.require(Permission.MANAGE, mission.path, now=uow.now)
     return grant
-
-
-async def _require_at_the_top(uow: UnitOfWork, actor: Actor, permission: Permission) -> None:
-    """Persons belong to the ministry as a whole: only its headquarters' admins manage them."""
-    root = await missions.find_root(uow)
-    if root is None:
-        raise NotFoundError("nothing is installed here yet; run `chancery init`")
-    actor.require(permission, root.path, now=uow.now)
 
 
 def _record_grant(uow: UnitOfWork, action: Action, grant: Grant, actor: Actor | None) -> None:

@@ -1,11 +1,12 @@
 """The policy in force: read, tried on posts, and replaced by an admin."""
 
-from scheduler.db import missions, rules
+from scheduler.db import rules
 from scheduler.db.tables import PolicyVersion
 from scheduler.db.uow import UnitOfWork
 from scheduler.domain.people import Actor, Permission
-from scheduler.errors import ConflictError, NotFoundError
+from scheduler.errors import ConflictError
 from scheduler.services.installation import insert_policy
+from scheduler.services.scope import require_at_the_top
 
 
 class PolicyUnchangedError(ConflictError):
@@ -18,10 +19,7 @@ async def get_active(uow: UnitOfWork) -> PolicyVersion:
 
 async def activate(uow: UnitOfWork, actor: Actor, body: bytes) -> PolicyVersion:
     """Put a policy file in force; what it forbids of the posts already approved will be held."""
-    root = await missions.find_root(uow)
-    if root is None:
-        raise NotFoundError("nothing is installed here yet; run `chancery init`")
-    actor.require(Permission.MANAGE, root.path, now=uow.now)
+    await require_at_the_top(uow, actor, Permission.MANAGE)
     await rules.enter_gate(uow, exclusive=True)
     before = await rules.get_policy(uow)
     row = insert_policy(uow, body, actor=actor)

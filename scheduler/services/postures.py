@@ -7,12 +7,14 @@ from sqlalchemy import select
 from sqlmodel import col
 
 from scheduler.audit.actions import Action
-from scheduler.db import missions, rules
+from scheduler.canonical import sha256_hex
+from scheduler.db import rules
 from scheduler.db.tables import Delivery, Posture
 from scheduler.db.uow import UnitOfWork
 from scheduler.domain.delivery_flow import IN_HAND, DeliveryState
 from scheduler.domain.people import Actor, Permission
 from scheduler.errors import ConflictError, InvalidError
+from scheduler.services.scope import require_at_the_top
 
 
 class AlreadyStoppedError(ConflictError):
@@ -55,7 +57,8 @@ async def stop(uow: UnitOfWork, actor: Actor, *, reason: str) -> StopReceipt:
         detail={
             "reason": reason,
             "caught": len(caught),
-            "in_flight": [str(each) for each in in_flight],
+            "in_flight": len(in_flight),
+            "in_flight_sha256": sha256_hex("\n".join(map(str, in_flight)).encode()),
         },
     )
     return StopReceipt(posture=posture, caught=caught, in_flight=in_flight)
@@ -81,8 +84,7 @@ async def resume(uow: UnitOfWork, actor: Actor, *, reason: str) -> Posture:
 async def _require(uow: UnitOfWork, actor: Actor, reason: str) -> None:
     if not reason.strip():
         raise ReasonMissingError("say why: the reason is kept in the record")
-    root = await missions.find_root(uow)
-    actor.require(Permission.STOP, root.path if root else "/", now=uow.now)
+    await require_at_the_top(uow, actor, Permission.STOP)
 
 
 async def _ids(uow: UnitOfWork, states: frozenset[DeliveryState]) -> tuple[UUID, ...]:

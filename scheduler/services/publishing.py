@@ -4,14 +4,17 @@ Nothing here waits for a platform. The order is fixed: the intent (attempt, key,
 committed before the first byte leaves, and every write carries the fence of the claim.
 """
 
-from dataclasses import dataclass
+import hashlib
+import hmac
+import json
+from dataclasses import asdict, dataclass
 from datetime import datetime, timedelta
 from typing import Any, Final
 from uuid import UUID
 
 from sqlmodel import col, select
 
-from adapters.base import Credentials
+from adapters.base import Credentials, MediaRef
 from scheduler.canonical import sha256_hex
 from scheduler.clock import from_iso, iso
 from scheduler.db import deliveries, posts, rules
@@ -30,6 +33,8 @@ from scheduler.services.rendering import PayloadPart
 LEASE_MARGIN: Final = timedelta(seconds=10)
 #: How long a claim may wait for its instant and prepare.
 CLAIM_LEASE: Final = timedelta(seconds=60)
+#: How long one upload may take, with the platform's work on it.
+UPLOAD_LEASE: Final = timedelta(seconds=200)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -98,6 +103,8 @@ async def prepare(uow: UnitOfWork, kit: Kit, claimed: Claimed) -> Work | None:
     if isinstance(cleared, Obstacle):
         await hold(uow, delivery, cleared)
         return None
+    if not await _is_in_time(uow, delivery, cleared, may_be_early=True):
+        return None
     post = await uow.session.get_one(Post, delivery.post_id)
     progress = dict(delivery.progress)
     progress.setdefault("created_at", iso(max(uow.now, claimed.due_at)))
@@ -114,9 +121,12 @@ async def prepare(uow: UnitOfWork, kit: Kit, claimed: Claimed) -> Work | None:
         parts=len(parts),
         key=idempotency_key(str(delivery.id), post.revision, delivery.next_part),
         created_at=from_iso(progress["created_at"]) + timedelta(milliseconds=delivery.next_part),
-        media_receipts=_fresh_media(
-            progress, kit.platform(account.platform).capabilities.media_lifetime, uow.now
-        ),
+        media_receipts={
+            media.sha256: kept["ref"]
+            for media in parts[delivery.next_part].media
+            if (kept := progress.get("media", {}).get(media.sha256)) is not None
+            and _is_good_receipt(kit, account.platform, delivery.id, media, kept, uow.now)
+        },
         parent=receipts[-1]["ref"] if receipts else None,
         root=receipts[0]["ref"] if receipts else None,
         must_refresh=bool(progress.get("refresh")),
@@ -127,18 +137,34 @@ async def save_session(
     uow: UnitOfWork, kit: Kit, claimed: Claimed, credentials: Credentials
 ) -> None:
     """Seal a renewed session before it is used."""
-    delivery, account = await locked(uow, claimed)
+    _, account = await locked(uow, claimed)
     if credentials.session is not None:
         await secrets.seal(uow, kit, account, "session", credentials.session, actor=None)
-    delivery.progress = {**delivery.progress, "refresh": False}
 
 
-async def save_media(uow: UnitOfWork, claimed: Claimed, sha256: str, receipt: Any) -> None:  # noqa: ANN401 - the platform's own JSON
+async def extend(uow: UnitOfWork, claimed: Claimed) -> None:
+    """Give the next upload its time."""
+    delivery, _ = await locked(uow, claimed)
+    delivery.lease_until = uow.now + UPLOAD_LEASE
+
+
+async def save_media(
+    uow: UnitOfWork,
+    kit: Kit,
+    claimed: Claimed,
+    media: MediaRef,
+    receipt: Any,  # noqa: ANN401 - the platform's own JSON
+) -> None:
     """Keep what the platform answered to an upload, so that a later try need not upload again."""
     delivery, _ = await locked(uow, claimed)
-    delivery.lease_until = uow.now + CLAIM_LEASE  # the next picture has its own time
-    media = {**delivery.progress.get("media", {}), sha256: {"ref": receipt, "at": iso(uow.now)}}
-    delivery.progress = {**delivery.progress, "media": media}
+    delivery.lease_until = uow.now + CLAIM_LEASE
+    kept = {
+        "ref": receipt,
+        "at": iso(uow.now),
+        "mac": _receipt_mac(kit, claimed.delivery_id, media, receipt),
+    }
+    receipts = {**delivery.progress.get("media", {}), media.sha256: kept}
+    delivery.progress = {**delivery.progress, "media": receipts}
 
 
 async def intend(uow: UnitOfWork, kit: Kit, work: Work, body: bytes) -> Intent | None:
@@ -152,6 +178,7 @@ async def intend(uow: UnitOfWork, kit: Kit, work: Work, body: bytes) -> Intent |
     if not await _is_in_time(uow, delivery, cleared):
         return None
     timeout = kit.platform(account.platform).capabilities.publish_timeout
+    send_within = LEASE_MARGIN / 2
     attempt = Attempt(
         delivery_id=delivery.id,
         number=delivery.attempts + 1,
@@ -161,11 +188,11 @@ async def intend(uow: UnitOfWork, kit: Kit, work: Work, body: bytes) -> Intent |
         request=body,
         request_sha256=sha256_hex(body),
         started_at=uow.now,
-        deadline=uow.now + timeout,
+        deadline=uow.now + send_within + timeout,
         evidence={},
     )
     uow.session.add(attempt)
-    lease_until = attempt.deadline + LEASE_MARGIN
+    lease_until = attempt.deadline + LEASE_MARGIN / 2
     await deliveries.move(
         uow,
         delivery,
@@ -188,8 +215,8 @@ async def intend(uow: UnitOfWork, kit: Kit, work: Work, body: bytes) -> Intent |
         attempt_id=attempt.id,
         body=body,
         deadline=attempt.deadline,
-        send_before_s=uow.read_at_s + LEASE_MARGIN.total_seconds() / 2,
-        record_before_s=uow.read_at_s + (timeout + LEASE_MARGIN).total_seconds(),
+        send_before_s=uow.asked_at_s + send_within.total_seconds(),
+        record_before_s=uow.asked_at_s + (timeout + LEASE_MARGIN).total_seconds(),
     )
 
 
@@ -221,11 +248,15 @@ async def locked(uow: UnitOfWork, claimed: Claimed) -> tuple[Delivery, Account]:
     return delivery, account
 
 
-async def _is_in_time(uow: UnitOfWork, delivery: Delivery, cleared: Clearance) -> bool:
+async def _is_in_time(
+    uow: UnitOfWork, delivery: Delivery, cleared: Clearance, *, may_be_early: bool = False
+) -> bool:
     post = await uow.session.get_one(Post, delivery.post_id)
     verdict = judge_time(now=uow.now, post=post, delivery=delivery, approved_at=cleared.approved_at)
     match verdict:
         case Timing.IN_TIME:
+            return True
+        case Timing.EARLY if may_be_early:
             return True
         case Timing.EARLY:
             # Only a changed row or a jumping clock gets here: wait for the approved instant.
@@ -234,7 +265,7 @@ async def _is_in_time(uow: UnitOfWork, delivery: Delivery, cleared: Clearance) -
                 delivery,
                 DeliveryMove.UNCLAIM,
                 fence=delivery.fence + 1,
-                wake_at=post.due_at or delivery.due_at,
+                wake_at=max(each for each in (post.due_at, delivery.due_at) if each),
             )
         case Timing.LATE:
             late = Obstacle(
@@ -247,6 +278,12 @@ async def _is_in_time(uow: UnitOfWork, delivery: Delivery, cleared: Clearance) -
 
 
 async def expire(uow: UnitOfWork, delivery: Delivery) -> None:
+    """End what was never public; a thread that is public in part waits for a person instead."""
+    if delivery.progress.get("parts"):
+        if delivery.state != DeliveryState.HELD:
+            over = Obstacle(code="window_over", message="the window ended; a part is public")
+            await hold(uow, delivery, over)
+        return
     await deliveries.move(
         uow,
         delivery,
@@ -268,10 +305,25 @@ async def close_if_settled(uow: UnitOfWork, post_id: UUID) -> None:
         await posts.move(uow, post, PostMove.CLOSE, actor=None)
 
 
-def _fresh_media(progress: dict[str, Any], lifetime: timedelta, now: datetime) -> dict[str, Any]:
-    """Receipts of uploads that the platform still knows."""
-    return {
-        sha256: receipt["ref"]
-        for sha256, receipt in progress.get("media", {}).items()
-        if from_iso(receipt["at"]) + lifetime > now
-    }
+def _is_good_receipt(
+    kit: Kit,
+    platform: str,
+    delivery_id: UUID,
+    media: MediaRef,
+    kept: dict[str, Any],
+    now: datetime,
+) -> bool:
+    """Whether the platform still knows the upload, and it is of this picture with this description.
+
+    Receipts are outside of what is approved: the keyed digest keeps a changed row from putting another picture there.
+    """
+    lifetime = kit.platform(platform).capabilities.media_lifetime
+    expected = _receipt_mac(kit, delivery_id, media, kept["ref"])
+    return hmac.compare_digest(expected, str(kept.get("mac"))) and (
+        from_iso(kept["at"]) + lifetime > now
+    )
+
+
+def _receipt_mac(kit: Kit, delivery_id: UUID, media: MediaRef, receipt: Any) -> str:  # noqa: ANN401 - the platform's own JSON
+    told = json.dumps([str(delivery_id), asdict(media), receipt], sort_keys=True).encode()
+    return hmac.new(kit.ring.derive("media receipts"), told, hashlib.sha256).hexdigest()

@@ -87,7 +87,7 @@ async def _find_valid_approval(uow: UnitOfWork, parts: PostParts) -> Approval | 
             continue
         person = await persons.get(uow, approval.person_id)
         actor = await persons.load_actor(uow, person, via="worker")
-        if actor.may(Permission.APPROVE, parts.mission.path, now=uow.now):
+        if all(actor.may(Permission.APPROVE, path, now=uow.now) for path in parts.paths):
             return approval
         reason = "the approver may no longer approve for this mission"
     return Obstacle(code="approval_lost", message=reason)

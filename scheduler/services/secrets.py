@@ -33,7 +33,7 @@ async def seal(
         row, key = found
         row.generation += 1
         row.updated_at = uow.now
-    row.blob = kit.vault.seal(secret, _wrapped(key), _context(row, account))
+    row.blob = kit.vault.seal(secret, wrapped_key(key), _context(row, account))
     uow.session.add(row)
     uow.record(
         Action.TOKEN_SEAL if row.generation == 1 else Action.TOKEN_ROTATE,
@@ -76,7 +76,7 @@ async def _open(uow: UnitOfWork, kit: Kit, account: Account, kind: str) -> str |
     if found is None:
         return None
     row, key = found
-    return kit.vault.open(row.blob, _wrapped(key), _context(row, account))
+    return kit.vault.open(row.blob, wrapped_key(key), _context(row, account))
 
 
 async def _data_key(uow: UnitOfWork, kit: Kit, account: Account) -> DataKey:
@@ -103,7 +103,7 @@ async def _data_key(uow: UnitOfWork, kit: Kit, account: Account) -> DataKey:
     return key
 
 
-def _wrapped(key: DataKey) -> WrappedKey:
+def wrapped_key(key: DataKey) -> WrappedKey:
     return WrappedKey(
         dek_id=_key_id(key),
         purpose=key.purpose,

@@ -57,10 +57,15 @@ class IssuedToken:
 
 
 async def enrol(uow: UnitOfWork, person: Person, *, issued_by: Actor | None) -> IssuedCode:
-    """Issue a one-time code; to enrol a person again ends their tokens and suspends their approvals."""
-    again = bool(await persons.find_tokens(uow, person.id))
-    if again:
-        await revoke_all(uow, person, actor=issued_by)
+    """Issue a one-time code; every earlier code is void.
+
+    To enrol a person again, or an admin by another person, ends their tokens and suspends what they could decide: else
+    whoever issues codes could act as anybody.
+    """
+    again = await persons.was_enrolled(uow, person.id)
+    await persons.void_enrolments(uow, person.id)
+    await revoke_all(uow, person, actor=issued_by)
+    if again or (issued_by is not None and await persons.is_admin(uow, person.id)):
         person.approvals_suspended_until = uow.now + REENROLMENT_SUSPENSION
         uow.record(
             Action.PERSON_SUSPEND_APPROVALS, {"t": "person", "id": str(person.id)}, actor=issued_by
@@ -99,6 +104,8 @@ async def redeem(
         )
     enrolment.redeemed_at = uow.now
     person = await persons.get(uow, enrolment.person_id)
+    if not person.active:
+        raise EnrolmentRejectedError("this person is no longer active")
     token = _PREFIX + secrets.token_urlsafe(32)
     row = ApiToken(
         person_id=person.id,

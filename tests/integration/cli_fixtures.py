@@ -140,7 +140,7 @@ class Machine:
             yield process
         finally:
             process.send_signal(signal.SIGTERM)
-            process.wait(timeout=50)
+            process.wait(timeout=60)
 
     def is_ready(self) -> bool:
         try:

@@ -17,7 +17,7 @@ from scheduler.db import deliveries as rows
 from scheduler.db.tables import Attempt, Delivery, Post
 from scheduler.practice.model import Kind, Platform
 from scheduler.services import evidence
-from scheduler.services.posts import When
+from scheduler.services.writing import When
 from scheduler.settings import Settings
 from tests.support.processes import PracticeProcess, WorkerProcess
 from tests.support.world import World, connect
@@ -122,7 +122,7 @@ class Yard:
             (each.state, each.reason) for each in deliveries
         ]
         public = self.practice.published()
-        assert {count for count in public.values()} == {1}, public
+        assert set(public.values()) == {1}, public
         assert len(public) == len(deliveries)
         assert {text for *_, text in public} == set(self.expected.values())
         await self.assert_intents_first()

@@ -7,6 +7,7 @@ from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
+from tempfile import mkdtemp
 
 import pytest
 import pytest_asyncio
@@ -57,7 +58,7 @@ class Founder:
         if database not in self.templates:
             self.templates[database] = await self._found(database)
         template = self.templates[database]
-        folder = Path(await asyncio.to_thread(_make_folder, self.folder))
+        folder = _make_folder(self.folder)
         shutil.copytree(template.folder, folder, dirs_exist_ok=True)
         postgres = None if template.url is None else self.find_postgres()
         url = None
@@ -98,9 +99,7 @@ class Founder:
 
 
 def _make_folder(parent: Path) -> Path:
-    folder = parent / f"ministry-{len(list(parent.iterdir()))}"
-    folder.mkdir()
-    return folder
+    return Path(mkdtemp(prefix="ministry-", dir=parent))
 
 
 @pytest_asyncio.fixture(name="founder", scope="session", loop_scope="session")

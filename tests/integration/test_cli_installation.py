@@ -6,7 +6,15 @@ import stat
 
 import pytest
 
-from tests.integration.cli_fixtures import INIT, Machine, installation, installed, machine
+from tests.integration.cli_fixtures import (
+    INIT,
+    Machine,
+    free_port,
+    installation,
+    installed,
+    machine,
+)
+from tests.support.postgres import TestPostgres
 
 __all__ = ["installation", "installed", "machine"]
 
@@ -58,7 +66,7 @@ def test_one_admin_alone_makes_no_installation_and_two_still_can(machine: Machin
     alone = [word for word in INIT if "oblak" not in word]
 
     assert machine.refusal(*alone) == "two_admins_needed"
-    assert machine.ask(*INIT)["installed"] is True
+    assert machine.ask(*INIT)["made"] is True
 
 
 @pytest.mark.parametrize("command", ["web", "worker", "up"])
@@ -141,3 +149,26 @@ def test_a_setting_that_cannot_be_used_is_named(machine: Machine) -> None:
 def test_bad_usage_ends_with_status_2(machine: Machine) -> None:
     assert machine.run("nonsense").returncode == 2
     assert machine.run("db", "upgrade", "--nonsense").returncode == 2
+
+
+def test_an_installation_on_postgresql_is_made_run_and_looked_at_in_the_same_way(
+    machine: Machine, postgres: TestPostgres
+) -> None:
+    url = postgres.create_database()
+    there = machine.having(CHANCERY_DATABASE_URL=url)
+    try:
+        assert there.refusal("db", "check") == "installation_missing"
+        assert there.ask(*INIT)["made"] is True
+        with there.up():
+            results = {each["name"]: each["message"] for each in _doctor(there)}
+        assert results["database"].startswith("PostgreSQL")
+        assert not (there.data / "chancery.db").exists()
+    finally:
+        postgres.drop_database(url)
+    away = machine.having(CHANCERY_DATABASE_URL=f"postgresql://nobody@127.0.0.1:{free_port()}/none")
+    assert away.refusal("db", "check") == "database_unavailable"
+
+
+def _doctor(machine: Machine) -> list[dict[str, str]]:
+    found: list[dict[str, str]] = json.loads(machine.run("doctor", "--json").stdout)
+    return found

@@ -118,12 +118,15 @@ def test_an_edit_keeps_what_it_does_not_name(karvenia: Karvenia, tmp_path: Path)
     assert [each["post"]["id"] for each in on] == [post["id"]]
 
 
-def test_a_time_that_does_not_exist_is_refused_until_somebody_chooses(karvenia: Karvenia) -> None:
-    words = (*DRAFT, "--text=en=Early birds", "--at=2027-03-28T02:30")
+def test_a_time_that_does_not_exist_is_refused_and_one_that_exists_twice_is_chosen(
+    karvenia: Karvenia,
+) -> None:
+    words = (*DRAFT, "--text=en=Early birds")
 
-    assert karvenia["hocevar"].refusal(*words) == "time_gap"
-    chosen = karvenia["hocevar"].ask(*words, "--choice=later")
-    assert chosen["when"]["due_at"] == "2027-03-28T01:30:00Z"
+    assert karvenia["hocevar"].refusal(*words, "--at=2027-03-28T02:30") == "time_gap"
+    assert karvenia["hocevar"].refusal(*words, "--at=2027-10-31T02:30") == "time_fold"
+    chosen = karvenia["hocevar"].ask(*words, "--at=2027-10-31T02:30", "--choice=later")
+    assert chosen["when"]["due_at"] == "2027-10-31T01:30:00Z"
 
 
 @pytest.mark.parametrize("words", [(), ("--now", "--at=2027-03-28T09:00")])

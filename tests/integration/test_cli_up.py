@@ -5,9 +5,12 @@ import signal
 import socket
 import subprocess
 
+import pytest
+
 from tests.integration.cli_fixtures import Machine, installation, installed, machine, wait_for
 
 __all__ = ["installation", "installed", "machine"]
+pytestmark = pytest.mark.timeout(180)
 
 
 def test_up_makes_a_first_installation_once_and_ends_everything_on_sigterm(

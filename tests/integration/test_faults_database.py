@@ -6,8 +6,11 @@ import pytest
 
 from scheduler.practice.admin import Turn
 from scheduler.practice.model import Platform
+from scheduler.services import media
 from tests.integration.fault_fixtures import Yard, practice, until, yard_fixture  # noqa: F401 - fixtures
+from tests.support.pictures import picture
 from tests.support.postgres import TestPostgres
+from tests.support.processes import WorkerProcess
 
 
 @pytest.fixture
@@ -37,7 +40,9 @@ async def test_an_answer_that_arrives_while_postgresql_is_away_is_recorded_when_
         assert attempt.outcome == "sent"
         await yard.until_done(count=3, worker=worker)
         assert worker.end() == 0
-        assert not {"step.failed", "sequencer.failed"} & set(worker.events())
+        assert not {"step.failed", "prepare.failed", "look.failed", "sequencer.failed"} & set(
+            worker.events()
+        )
     await yard.assert_once()
 
 
@@ -58,7 +63,9 @@ async def test_what_was_in_flight_when_postgresql_stayed_away_beyond_the_lease_i
         await yard.until_done(count=3, worker=worker)
         assert (await yard.attempts(flying))[-1].outcome in {"sent", "found"}
         assert worker.end() == 0
-        assert not {"step.failed", "sequencer.failed"} & set(worker.events())
+        assert not {"step.failed", "prepare.failed", "look.failed", "sequencer.failed"} & set(
+            worker.events()
+        )
     await yard.assert_once()
 
 
@@ -99,6 +106,25 @@ async def test_a_full_disk_at_the_record_of_the_answer_neither_loses_nor_doubles
     [attempt] = await yard.attempts(post)
     assert attempt.outcome == "sent"
     await yard.assert_once()
+
+
+@pytest.mark.parametrize("database", ["sqlite"])
+@pytest.mark.timeout(120)
+async def test_a_picture_that_is_gone_from_the_disk_holds_its_post_at_once(yard: Yard) -> None:
+    app, officer = yard.world.app, await yard.world.actor("hocevar")
+    kept = await media.upload(app.open_uow, app.kit, officer, "krv.hq", picture("PNG"), "image/png")
+    [path] = (yard.settings.data_dir / "media").rglob(kept.sha256)
+    segment = {"text": "Our garden", "media": [{"sha256": kept.sha256, "alt": "The garden"}]}
+    post = await yard.world.scheduled(texts={"en": [segment]})
+    path.unlink()
+    with yard.worker() as worker:
+        await until(lambda: _failed_or_held(yard, worker), "looked for the picture")
+        assert (await yard.the(post)).state == "held"
+    assert not yard.practice.published()
+
+
+async def _failed_or_held(yard: Yard, worker: WorkerProcess) -> bool:
+    return "held" in await yard.states() or bool(worker.events()["prepare.failed"])
 
 
 async def _recorded(yard: Yard, said: str) -> bool:

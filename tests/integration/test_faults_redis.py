@@ -192,9 +192,7 @@ async def test_a_publish_now_is_woken_by_redis_and_not_by_the_sweep(
 ) -> None:
     """The drowsy worker sweeps every 30 s: within ten, only a ring can have woken it."""
     with redis:
-        async with application(
-            yard.settings, service="test", platforms=build
-        ) as ringing:
+        async with application(yard.settings, service="test", platforms=build) as ringing:
             with WorkerProcess(
                 yard.settings, yard.log, module="tests.support.drowsy_worker", patience=()
             ):

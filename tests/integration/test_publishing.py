@@ -17,7 +17,7 @@ from scheduler.practice.admin import Turn
 from scheduler.practice.model import Platform
 from scheduler.services import deliveries, people, policies, postures
 from scheduler.services.deliveries import MaybePublicError, Resolution
-from scheduler.services.posts import When
+from scheduler.services.writing import When
 from tests.support.world import POLICY, World
 
 _DONE = {"verified", "held", "rejected", "expired", "drifted"}

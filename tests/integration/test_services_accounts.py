@@ -113,6 +113,12 @@ async def test_what_is_stored_of_a_secret_opens_nothing_by_itself(shared: World)
         ({"base_url": "https://localhost:8443"}, "platform_unavailable"),
         ({"base_url": "http://[::1]:80"}, "platform_unavailable"),
         ({"base_url": "http://169.254.169.254"}, "platform_unavailable"),
+        ({"base_url": "ftp://social.karvenia.example"}, "server_address_invalid"),
+        ({"base_url": "https://social.karvenia.example/@mfa"}, "server_address_invalid"),
+        ({"base_url": "https://mfa:pw@social.karvenia.example"}, "server_address_invalid"),
+        ({"base_url": "https://social.karvenia.example:port"}, "server_address_invalid"),
+        ({"base_url": "social.karvenia.example"}, "server_address_invalid"),
+        ({"base_url": ""}, "server_address_invalid"),
         ({"mission": "krv.atlantis"}, "not_found"),
     ],
 )

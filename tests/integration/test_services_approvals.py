@@ -7,11 +7,15 @@ import pytest
 from sqlalchemy import text
 from sqlmodel import select
 
+from scheduler.db import missions
 from scheduler.db import posts as rows
 from scheduler.db.tables import Approval, Comment, Post
 from scheduler.domain.calendar import Choice
-from scheduler.services import approvals, policies, posts
-from scheduler.services.posts import When, Writing
+from scheduler.domain.people import Role
+from scheduler.ids import new_id
+from scheduler.services import approvals, people, policies, posts
+from scheduler.services.people import NewGrant
+from scheduler.services.writing import When, Writing
 from tests.integration.services_fixtures import (
     founder_fixture,  # noqa: F401 - fixtures go by name
     later,
@@ -168,6 +172,43 @@ async def test_only_a_supervisor_of_the_mission_decides(shared: World, by: str, 
         await _approve(shared, post, by)
     async with refused(shared, code), shared.as_(by) as (uow, actor):
         await approvals.send_back(uow, actor, post.id, comment="shorter")
+
+
+async def test_a_mission_speaks_from_anothers_account_only_with_that_ones_approval(
+    shared: World,
+) -> None:
+    """A supervisor of the embassy alone does not decide what the headquarters' profile says."""
+    code = f"new-{new_id().hex}"
+    async with shared.as_("bizjak") as (uow, actor):
+        person = await people.add_person(uow, actor, code, "Vesna Kos", ())
+        kyiv = await missions.get_by_code(uow, actor, "krv.kyi")
+        grant = NewGrant(person=code, mission=kyiv.code, role=Role.SUPERVISOR)
+        await people.insert_bootstrap_grant(uow, person, kyiv, grant)
+    async with shared.as_("hocevar") as (uow, actor):
+        writing = Writing(
+            texts={"en": [{"text": "Together", "media": []}]},
+            targets=("hq.mastodon",),
+            when=When(local=None),
+        )
+        post = await posts.draft(uow, actor, "krv.kyi", writing)
+        post = await posts.submit(uow, shared.app.kit, actor, post.id, revision=1)
+    async with refused(shared, "target_denied"):
+        await _approve(shared, post, code)
+    async with refused(shared, "target_denied"), shared.as_("olena") as (uow, actor):
+        await posts.edit(uow, actor, post.id, Writing(title="ours"), revision=1)
+    assert (await _approve(shared, post, "zorc")).state == "scheduled"
+
+
+async def test_a_post_for_as_soon_as_possible_keeps_a_day_from_its_approval(
+    shared: World,
+) -> None:
+    post = await _in_review(shared, schedule_on_approval=False)
+    await _approve(shared, post, "zorc")
+    async with (
+        refused(shared, "time_past"),
+        later(shared, "hocevar", timedelta(hours=24, seconds=1)) as (uow, actor),
+    ):
+        await approvals.schedule(uow, actor, post.id)
 
 
 async def test_a_post_is_approved_once(shared: World) -> None:

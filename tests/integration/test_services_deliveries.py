@@ -14,7 +14,7 @@ from scheduler.db.tables import Attempt, Delivery, Post
 from scheduler.domain.delivery_flow import DeliveryMove, DeliveryState
 from scheduler.services import deliveries
 from scheduler.services.deliveries import Resolution
-from scheduler.services.posts import When
+from scheduler.services.writing import When
 from tests.integration.services_fixtures import (
     founder_fixture,  # noqa: F401 - fixtures go by name
     recording,
@@ -24,7 +24,7 @@ from tests.integration.services_fixtures import (
 from tests.support.world import World
 
 pytestmark = pytest.mark.asyncio(loop_scope="session")
-URL = "https://social.karvenia.example/@mfa/1"
+SERVER = "https://social.karvenia.example/@mfa"
 SOON = When(local="2090-06-01T09:00")
 
 
@@ -66,7 +66,8 @@ async def _release(
 async def _resolve(
     world: World, delivery: Delivery, *, by: str = "zorc", **fields: Any
 ) -> Delivery:
-    values = {"reason": "looked at it", "resolution": Resolution.POSTED, "url": URL, **fields}
+    url = f"{SERVER}/{delivery.id}"
+    values = {"reason": "looked at it", "resolution": Resolution.POSTED, "url": url, **fields}
     async with world.as_(by) as (uow, actor):
         return await deliveries.resolve(uow, actor, delivery.id, **values)
 
@@ -133,7 +134,7 @@ async def test_nothing_is_released_past_the_approved_window(shared: World) -> No
 
 @pytest.mark.parametrize("state", ["planned", "sent", "expired", "cancelled", "unknown"])
 async def test_what_is_not_held_is_not_released(shared: World, state: str) -> None:
-    left = await _left(shared, state=state, remote_id="1")
+    left = await _left(shared, state=state, remote_id=uuid4().hex)
     async with refused(shared, "move_not_allowed"):
         await _release(shared, left)
 
@@ -145,7 +146,8 @@ async def test_what_was_posted_by_hand_is_sent_at_its_address_and_closes_the_pos
     async with recording(shared) as actions:
         resolved = await _resolve(shared, left)
     assert actions == ["delivery.resolve", "post.close"]
-    assert (resolved.state, resolved.remote_id, resolved.remote_url) == ("sent", URL, URL)
+    url = f"{SERVER}/{left.id}"
+    assert (resolved.state, resolved.remote_id, resolved.remote_url) == ("sent", url, url)
     assert resolved.sent_at is not None
     assert await _post_state(shared, left) == "closed"
 

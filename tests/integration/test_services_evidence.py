@@ -4,6 +4,7 @@ import json
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
@@ -14,7 +15,7 @@ from sqlmodel import col
 from scheduler.audit import tree
 from scheduler.audit.export import ExportRequest
 from scheduler.audit.tree import verify_inclusion
-from scheduler.db import persons
+from scheduler.db import log, persons
 from scheduler.db.tables import (
     Approval,
     Attempt,
@@ -27,9 +28,11 @@ from scheduler.db.tables import (
     Variant,
 )
 from scheduler.db.uow import UnitOfWork
+from scheduler.domain.people import Permission
 from scheduler.ids import new_id
 from scheduler.services import evidence, proofs, publishing, sequencing
 from scheduler.services.evidence import Verdict
+from scheduler.services.scope import require_at_the_top
 from tests.integration.services_fixtures import (
     founder_fixture,  # noqa: F401 - fixtures go by name
     own_fixture,  # noqa: F401 - fixtures go by name
@@ -140,7 +143,9 @@ async def test_a_changed_row_of_a_post_is_named_with_the_record_it_contradicts(
     assert not verdict.ok
 
 
-@pytest.mark.parametrize("field", ["digest", "policy", "revision", "person_id", "post_id"])
+@pytest.mark.parametrize(
+    "field", ["digest", "policy", "revision", "person_id", "post_id", "decided_at"]
+)
 async def test_a_changed_approval_is_named(sent: Sent, field: str) -> None:
     async with _tampering(sent) as uow:
         other = await persons.get_by_code(uow, "vidmar")
@@ -150,6 +155,7 @@ async def test_a_changed_approval_is_named(sent: Sent, field: str) -> None:
             "revision": 2,
             "person_id": other.id,
             "post_id": sent.unsealed.id,
+            "decided_at": uow.now,
         }
         query = select(Approval).where(col(Approval.post_id) == sent.post.id)
         [approval] = await uow.session.scalars(query)
@@ -194,7 +200,15 @@ async def test_a_changed_state_of_a_delivery_is_named(sent: Sent) -> None:
         assert await _action_at(uow, found.seq) == "delivery.intent"
 
 
-@pytest.mark.parametrize("values", [{"request_sha256": "0" * 64}, {"number": 7}])
+@pytest.mark.parametrize(
+    "values",
+    [
+        {"request_sha256": "0" * 64},
+        {"request": b'{"status":"Bad morning"}'},
+        {"outcome": "sent", "ended_at": datetime(2026, 11, 24, tzinfo=UTC)},
+    ],
+    ids=lambda values: next(iter(values)),
+)
 async def test_a_changed_attempt_is_named(sent: Sent, values: dict[str, object]) -> None:
     async with _tampering(sent) as uow:
         query = select(Attempt).where(col(Attempt.delivery_id) == sent.delivery.id)
@@ -267,6 +281,34 @@ async def test_a_lost_record_leaves_its_row_unexplained(sent: Sent) -> None:
     }
 
 
+@pytest.mark.parametrize(
+    ("tables", "subjects", "actions"),
+    [
+        ([Attempt], ["attempt"], ["delivery.intent"]),
+        ([Approval], ["approval"], ["post.approve"]),
+        ([Attempt, Delivery], ["attempt", "delivery", "post"], []),
+    ],
+    ids=["attempt", "approval", "delivery"],
+)
+async def test_a_deleted_row_is_missed(
+    sent: Sent, tables: list[type], subjects: list[str], actions: list[str]
+) -> None:
+    async with _tampering(sent) as uow:
+        for table in tables:
+            key, value = (
+                (table.delivery_id, sent.delivery.id)  # type: ignore[attr-defined] - one of ours
+                if table is Attempt
+                else (table.post_id, sent.post.id)  # type: ignore[attr-defined] - one of ours
+            )
+            await uow.session.execute(delete(table).where(key == value))
+        found = (await _verify(sent.world, uow)).mismatches
+        assert sorted({each.subject.split(":")[0] for each in found}) == subjects
+        gone = [each for each in found if each.code == "row_gone"]
+        assert gone
+        for each, action in zip(gone, actions, strict=False):
+            assert await _action_at(uow, each.seq) == action
+
+
 async def test_a_record_changed_before_it_was_sealed_is_found_afterwards(own: World) -> None:
     await own.scheduled()
     async with own.app.open_uow() as uow:
@@ -319,10 +361,10 @@ async def test_an_export_fills_a_new_folder_and_spares_a_used_one(
 
 async def test_only_an_auditor_of_the_headquarters_reads_the_record(sent: Sent) -> None:
     async with sent.world.as_("mlakar") as (uow, actor):
-        await evidence.require_audit(uow, actor)
+        await require_at_the_top(uow, actor, Permission.AUDIT)
     for by, code in (("bizjak", "permission_denied"), ("olena", "not_found")):
         async with refused(sent.world, code), sent.world.as_(by) as (uow, actor):
-            await evidence.require_audit(uow, actor)
+            await require_at_the_top(uow, actor, Permission.AUDIT)
 
 
 async def test_records_are_listed_newest_first_and_by_subject(sent: Sent) -> None:
@@ -366,9 +408,9 @@ async def test_a_gap_in_the_tree_is_told(sent: Sent) -> None:
 
 async def test_only_one_sequencer_is_at_work(sent: Sent) -> None:
     app = sent.world.app
-    async with app.open_uow() as uow:
-        assert await sequencing.seal(uow, app.log_keys, owner="another") is None
     async with app.open_uow.read() as uow:
+        await log.take_lease(uow, "test", sequencing.LEASE)
+        assert await sequencing.seal(uow, app.log_keys, owner="another") is None
         uow.now += sequencing.LEASE * 2
         await uow.session.execute(delete(AuditOutbox).where(col(AuditOutbox.seq).is_(None)))
         assert await sequencing.seal(uow, app.log_keys, owner="another") == 0

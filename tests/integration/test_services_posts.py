@@ -14,8 +14,9 @@ from scheduler.db.tables import Delivery, Post, PostText, Variant
 from scheduler.db.uow import UnitOfWork
 from scheduler.domain.calendar import Choice
 from scheduler.domain.people import Actor
+from scheduler.domain.post_flow import PostMove
 from scheduler.services import approvals, posts
-from scheduler.services.posts import When, Writing
+from scheduler.services.writing import TimePastError, When, Writing
 from tests.integration.services_fixtures import (
     founder_fixture,  # noqa: F401 - fixtures go by name
     later,
@@ -77,6 +78,9 @@ BAD_WRITING: list[tuple[str, dict[str, Any], str]] = [
     ("card", {"link_card": {"uri": "https://x.example\0"}}, "text_control"),
     ("variant", {"variants": {"hq.mastodon": _text("\ud800")}}, "text_surrogate"),
     ("no account", {"targets": ("hq.x",)}, "account_unknown"),
+    ("too many", {"targets": tuple(f"a{n}" for n in range(101))}, "targets_too_many"),
+    ("no patience", {"when": When(local=None, late_minutes=0)}, "late_minutes_invalid"),
+    ("no end", {"when": When(local=None, late_minutes=10_081)}, "late_minutes_invalid"),
     ("no variant's account", {"variants": {"hq.x": _text()}}, "account_unknown"),
     ("no target's language", {"languages": {"kyi.mastodon": "sl"}}, "account_unknown"),
     ("gap", {"when": When(local="2090-03-26T02:30", zone=ZONE)}, "time_gap"),
@@ -143,7 +147,7 @@ async def test_a_minute_that_has_just_passed_is_still_taken(shared: World) -> No
             if taken:
                 await posts.draft(uow, actor, "krv.hq", writing)
             else:
-                with pytest.raises(posts.TimePastError):
+                with pytest.raises(TimePastError):
                     await posts.draft(uow, actor, "krv.hq", writing)
 
 
@@ -370,7 +374,7 @@ async def test_what_a_worker_has_in_hand_is_neither_edited_nor_ended(
     [
         {"state": "ready", "attempts": 1},
         {"state": "held", "attempts": 1},
-        {"state": "sent", "remote_id": "1"},
+        {"state": "sent"},
         {"state": "rejected", "attempts": 1},
         {"state": "expired"},
     ],
@@ -380,7 +384,7 @@ async def test_what_was_tried_is_cancelled_but_not_taken_back(
     shared: World, values: dict[str, Any]
 ) -> None:
     post = await shared.scheduled(when=SOON)
-    await _set_delivery(shared, post, **values)
+    await _set_delivery(shared, post, remote_id=post.id.hex, **values)
     async with refused(shared, "delivery_started"):
         await _edit(shared, post, title="too late")
     async with refused(shared, "delivery_started"), shared.as_("hocevar") as (uow, actor):
@@ -463,4 +467,4 @@ async def test_two_people_editing_at_once_do_not_overwrite_each_other(shared: Wo
             .values(state="cancelled")
             .execution_options(synchronize_session=False)
         )
-        await rows.move(uow, mine, posts.PostMove.WITHDRAW, actor=actor)
+        await rows.move(uow, mine, PostMove.WITHDRAW, actor=actor)

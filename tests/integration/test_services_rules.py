@@ -9,7 +9,7 @@ from sqlmodel import col
 from scheduler.db import rules
 from scheduler.db.tables import Delivery
 from scheduler.services import policies, postures
-from scheduler.services.posts import When
+from scheduler.services.writing import When
 from tests.integration.services_fixtures import (
     founder_fixture,  # noqa: F401 - fixtures go by name
     own_fixture,  # noqa: F401 - fixtures go by name

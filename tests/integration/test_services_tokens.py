@@ -6,7 +6,7 @@ from uuid import uuid4
 import pytest
 from sqlalchemy import text
 
-from scheduler.db import persons
+from scheduler.db import missions, persons
 from scheduler.domain.people import Actor, Permission, Role
 from scheduler.services import people, tokens
 from scheduler.services.people import NewGrant
@@ -31,7 +31,7 @@ def code() -> str:
 async def _supervisor(world: World, code: str) -> None:
     async with world.as_("bizjak") as (uow, actor):
         person = await people.add_person(uow, actor, code, "Nova Oseba", ())
-        root = await people.missions.find_root(uow)
+        root = await missions.find_root(uow)
         assert root is not None
         grant = NewGrant(person=code, mission=root.code, role=Role.SUPERVISOR)
         await people.insert_bootstrap_grant(uow, person, root, grant)
@@ -197,9 +197,46 @@ async def test_neither_code_nor_token_stands_in_the_database(shared: World, code
     assert enrolled.code.replace("-", "") not in held
 
 
-async def test_each_code_and_each_token_is_unlike_the_others(shared: World, code: str) -> None:
+async def test_a_newer_code_makes_the_older_one_worthless(shared: World, code: str) -> None:
+    """Else an admin could keep a second code back and act as the person later."""
+    await _supervisor(shared, code)
+    first, second = await _enrol(shared, code), await _enrol(shared, code)
+    async with refused(shared, "enrolment_rejected"):
+        await _redeem(shared, first.code)
+    assert (await _redeem(shared, second.code)).person.code == code
+
+
+async def test_logging_out_first_does_not_spare_the_suspension(shared: World, code: str) -> None:
+    await _supervisor(shared, code)
+    issued = await _redeem(shared, (await _enrol(shared, code)).code)
+    async with shared.app.open_uow() as uow:
+        await tokens.log_out(uow, await tokens.authenticate(uow, issued.token, via="api"))
+    async with recording(shared) as actions:
+        again = await _redeem(shared, (await _enrol(shared, code)).code)
+    assert "person.suspend_approvals" in actions
+    assert (await _authenticate(shared, again.token)).approvals_suspended_until is not None
+
+
+async def test_an_admin_enrolled_by_another_manages_nothing_for_a_day(
+    shared: World, code: str
+) -> None:
     await _supervisor(shared, code)
     async with shared.app.open_uow() as uow:
         person = await persons.get_by_code(uow, code)
-        codes = [(await tokens.enrol(uow, person, issued_by=None)).code for _ in range(3)]
-    assert len(set(codes)) == 3
+        root = await missions.find_root(uow)
+        assert root is not None
+        grant = NewGrant(person=code, mission=root.code, role=Role.ADMIN)
+        await people.insert_bootstrap_grant(uow, person, root, grant)
+    issued = await _redeem(shared, (await _enrol(shared, code)).code)
+    newcomer = await _authenticate(shared, issued.token)
+    async with refused(shared, "permission_denied"), shared.app.open_uow() as uow:
+        await people.add_person(uow, newcomer, f"{code}-2", "Nova Oseba", ())
+
+
+async def test_the_code_of_a_deactivated_person_opens_nothing(shared: World, code: str) -> None:
+    await _supervisor(shared, code)
+    enrolled = await _enrol(shared, code)
+    async with shared.as_("bizjak") as (uow, actor):
+        await people.deactivate_person(uow, actor, code)
+    async with refused(shared, "enrolment_rejected"):
+        await _redeem(shared, enrolled.code)

@@ -43,7 +43,9 @@ class EchoingPlatform:
 
     async def _serve(self, request: web.Request) -> web.Response:
         body = await request.read()
-        told = {request.headers.get("Authorization", "").removeprefix("Bearer ")} | _secrets_in(body)
+        told = {request.headers.get("Authorization", "").removeprefix("Bearer ")} | _secrets_in(
+            body
+        )
         self.seen |= told - {""}
         status = self._next_error(request)
         if status is not None:
@@ -75,7 +77,11 @@ class EchoingPlatform:
 def _echo(status: int, secrets: list[str]) -> web.Response:
     """The error of a careless server: the secrets in its body, its reason and its headers."""
     said = " ".join(f"token '{secret}' ({secret[:18]}... {secret[-18:]})" for secret in secrets)
-    body = {"error": f"InvalidThing {said}", "message": f"refused: {said}", "error_description": said}
+    body = {
+        "error": f"InvalidThing {said}",
+        "message": f"refused: {said}",
+        "error_description": said,
+    }
     return web.Response(
         status=status,
         text=json.dumps(body),

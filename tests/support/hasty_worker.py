@@ -3,8 +3,8 @@
 import runpy
 from datetime import timedelta
 
-from scheduler.services import outcomes
+from scheduler.services import looks
 
 if __name__ == "__main__":
-    outcomes._LOOK_LEASE = timedelta(seconds=5)
+    looks._LOOK_LEASE = timedelta(seconds=5)
     runpy.run_module("tests.support.quick_worker", run_name="__main__")

@@ -112,7 +112,9 @@ class WorkerProcess:
     def events(self) -> Counter[str]:
         """How often each event stands in the log of all workers that wrote it."""
         return Counter(
-            json.loads(line)["event"] for line in self.lines() if line.startswith('{"') and '"event"' in line
+            json.loads(line)["event"]
+            for line in self.lines()
+            if line.startswith('{"') and '"event"' in line
         )
 
     def lines(self) -> list[str]:
@@ -126,6 +128,7 @@ class WebProcess:
         with socket.create_server(("127.0.0.1", 0)) as free:
             address = f"127.0.0.1:{free.getsockname()[1]}"
         self.url = f"http://{address}"
+        self._log = log
         with log.open("ab") as target:
             self._process = subprocess.Popen(
                 [sys.executable, "-m", "cli", "web"],
@@ -138,7 +141,7 @@ class WebProcess:
     def __enter__(self) -> Self:
         end = time.monotonic() + _PATIENCE_S
         while not self._answers():
-            assert self._process.poll() is None, "the web process ended by itself"
+            assert self._process.poll() is None, self._log.read_text()[-2000:]
             assert time.monotonic() < end, "the web process does not answer"
             time.sleep(0.05)
         return self

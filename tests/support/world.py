@@ -23,7 +23,7 @@ from scheduler.services import accounts, approvals, installation, people, posts
 from scheduler.services.accounts import NewAccount
 from scheduler.services.installation import NewAdmin
 from scheduler.services.people import NewGrant, NewMission
-from scheduler.services.posts import When, Writing
+from scheduler.services.writing import When, Writing
 
 POLICY = b"""
 format = 1

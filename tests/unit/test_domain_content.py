@@ -90,7 +90,7 @@ def _changed_sources(draw: st.DataObject) -> Any:
     )
 
 
-@pytest.mark.parametrize(("name", "index"), PLACES, ids=lambda place: str(place))
+@pytest.mark.parametrize(("name", "index"), PLACES, ids=str)
 @given(st.data())
 def test_every_change_of_a_statement_changes_its_digest(
     name: str, index: int | None, data: st.DataObject

@@ -93,6 +93,7 @@ class Delivery(Base, table=True):
     state: str = DeliveryState.PLANNED.value
     due_at: datetime | None = time_or_none()
     wake_at: datetime | None = time_or_none()
+    late_at: datetime | None = time_or_none()
     expires_at: datetime | None = time_or_none()
     payload: bytes = bytes_()
     fence: int = Field(default=0, sa_column=Column(BigInteger, nullable=False))
@@ -124,6 +125,14 @@ class Delivery(Base, table=True):
             unique=True,
             sqlite_where=text("state = 'sending'"),
             postgresql_where=text("state = 'sending'"),
+        ),
+        Index(
+            "uq_delivery_remote",
+            "account_id",
+            "remote_id",
+            unique=True,
+            sqlite_where=text("remote_id IS NOT NULL"),
+            postgresql_where=text("remote_id IS NOT NULL"),
         ),
         Index(
             "ix_delivery_wake",

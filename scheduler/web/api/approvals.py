@@ -8,7 +8,7 @@ from scheduler.errors import NotFoundError
 from scheduler.services import approvals, inspection
 from scheduler.services.approvals import CommentMissingError, SelfApprovalError, StaleContentError
 from scheduler.services.judging import PolicyBlockedError
-from scheduler.services.posts import TimePastError
+from scheduler.services.writing import TimePastError
 from scheduler.web.api.fields import PersonRef
 from scheduler.web.api.post_answers import (
     FindingAnswer,

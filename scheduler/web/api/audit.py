@@ -11,10 +11,12 @@ from scheduler.app import App
 from scheduler.audit.export import ExportRequest
 from scheduler.db import log
 from scheduler.db.tables import AuditLeaf
+from scheduler.domain.people import Permission
 from scheduler.errors import NotFoundError
 from scheduler.services import evidence, proofs
 from scheduler.services.evidence import NothingSealedError
 from scheduler.services.proofs import LogDamagedError
+from scheduler.services.scope import require_at_the_top
 from scheduler.web.api.persons import NoBody
 from scheduler.web.paging import Page, cut
 from scheduler.web.parsing import Input
@@ -83,7 +85,7 @@ class VerifyAnswer(Answer):
 
 async def list_records(step: Step, query: AuditQuery) -> Page[RecordLine]:
     """The sealed records, newest first; of one subject when its id is given."""
-    await evidence.require_audit(step.uow, step.actor)
+    await require_at_the_top(step.uow, step.actor, Permission.AUDIT)
     found = await evidence.find_records(
         step.uow, subject=query.subject, before=query.cursor, limit=query.limit + 1
     )
@@ -93,7 +95,7 @@ async def list_records(step: Step, query: AuditQuery) -> Page[RecordLine]:
 
 async def show_record(step: Step) -> RecordAnswer:
     """One record with its inclusion proof and the signed head it leads to."""
-    await evidence.require_audit(step.uow, step.actor)
+    await require_at_the_top(step.uow, step.actor, Permission.AUDIT)
     proven = await proofs.get_proven(step.uow, step.seq())
     return RecordAnswer(
         **_line(proven.leaf),
@@ -107,7 +109,7 @@ async def show_record(step: Step) -> RecordAnswer:
 
 async def show_checkpoint(step: Step) -> Raw:
     """The newest signed head of the log, as a note."""
-    await evidence.require_audit(step.uow, step.actor)
+    await require_at_the_top(step.uow, step.actor, Permission.AUDIT)
     found = await log.find_checkpoint(step.uow)
     if found is None:
         raise NothingSealedError("no record is sealed yet; try again in a second")
@@ -116,14 +118,14 @@ async def show_checkpoint(step: Step) -> Raw:
 
 async def show_trust(step: Step) -> Raw:
     """The public keys with which an auditor checks the log."""
-    await evidence.require_audit(step.uow, step.actor)
+    await require_at_the_top(step.uow, step.actor, Permission.AUDIT)
     return Raw(data=step.app.trust.encode(), content_type=_TEXT)
 
 
 async def stream_leaves(errand: Errand, query: LeavesQuery) -> Raw:
     """The exact lines of the log from `start` on, up to the newest signed head."""
     async with errand.app.open_uow.read() as uow:
-        await evidence.require_audit(uow, errand.actor)
+        await require_at_the_top(uow, errand.actor, Permission.AUDIT)
         found = await log.find_checkpoint(uow)
     size = 0 if found is None else found.size
     return Raw(data=_read_lines(errand.app, query.start, size), content_type="application/jsonl")
@@ -131,7 +133,7 @@ async def stream_leaves(errand: Errand, query: LeavesQuery) -> Raw:
 
 async def verify_log(step: Step, body: NoBody) -> VerifyAnswer:  # noqa: ARG001 - an empty body is checked
     """Check the whole log, and every post, approval, delivery and attempt against it."""
-    await evidence.require_audit(step.uow, step.actor)
+    await require_at_the_top(step.uow, step.actor, Permission.AUDIT)
     request = ExportRequest(
         requested_by=str(step.actor.person_id), reason="verify", at=step.uow.now
     )

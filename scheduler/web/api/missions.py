@@ -9,9 +9,10 @@ from pydantic import Field, StringConstraints
 
 from scheduler.db import missions
 from scheduler.db.tables import Mission
+from scheduler.domain.calendar import TimeZoneUnknownError
 from scheduler.errors import NotFoundError
 from scheduler.services import people
-from scheduler.services.people import CodeTakenError, NewMission, ZoneUnknownError
+from scheduler.services.people import CodeTakenError, NewMission
 from scheduler.web.api.fields import Code, Language, Name, Zone
 from scheduler.web.paging import Page, Paging, page_of
 from scheduler.web.parsing import Input
@@ -88,6 +89,6 @@ ROUTES: Final[tuple[Route, ...]] = (
         add_mission,
         "manage, at the mission above",
         status=201,
-        errors=(NotFoundError, CodeTakenError, ZoneUnknownError),
+        errors=(NotFoundError, CodeTakenError, TimeZoneUnknownError),
     ),
 )

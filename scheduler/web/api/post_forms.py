@@ -7,7 +7,7 @@ from pydantic import ConfigDict, Field, StringConstraints
 from scheduler.domain.calendar import Choice
 from scheduler.domain.lateness import DEFAULT_LATE_MINUTES
 from scheduler.domain.text import MAX_TEXT_LENGTH
-from scheduler.services.posts import When, Writing
+from scheduler.services.writing import When, Writing
 from scheduler.web.api.fields import (
     Code,
     Digest,
@@ -45,7 +45,7 @@ class WhenBody(Input):
     local: Annotated[str, StringConstraints(max_length=40)] | None
     zone: Zone | None = None
     choice: Choice | None = None
-    late_minutes: Annotated[int, Field(ge=0, le=_WEEK_MINUTES)] = DEFAULT_LATE_MINUTES
+    late_minutes: Annotated[int, Field(ge=1, le=_WEEK_MINUTES)] = DEFAULT_LATE_MINUTES
     not_after: Instant | None = None
 
 

@@ -18,16 +18,14 @@ from scheduler.policy.evaluation import Outcome
 from scheduler.policy.rules import Effect
 from scheduler.services import approvals, explaining, posts
 from scheduler.services.judging import PolicyBlockedError
-from scheduler.services.posts import (
+from scheduler.services.posts import DeliveryStartedError, RevisionStaleError, TargetsMissingError
+from scheduler.services.rendering import ContentUnfitError, MediaUnknownError, TextMissingError
+from scheduler.services.writing import (
     AccountUnknownError,
-    DeliveryStartedError,
-    RevisionStaleError,
-    TargetsMissingError,
     TargetsTooManyError,
     TimeMissingError,
     TimePastError,
 )
-from scheduler.services.rendering import ContentUnfitError, MediaUnknownError, TextMissingError
 from scheduler.web.api.persons import NoBody
 from scheduler.web.api.post_answers import (
     PostAnswer,

@@ -1,0 +1,230 @@
+"""What an officer writes into a draft: texts, variants, accounts, pictures and the time."""
+
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Any, Final
+
+from sqlalchemy import delete
+from sqlmodel import col
+
+from scheduler.audit.actions import Action
+from scheduler.canonical import JsonObject
+from scheduler.clock import iso
+from scheduler.db import accounts, posts
+from scheduler.db.posts import PostParts
+from scheduler.db.tables import Account, Delivery, Mission, Post, PostText, Variant
+from scheduler.db.uow import UnitOfWork
+from scheduler.domain.calendar import Choice, get_zone, parse_local, resolve
+from scheduler.domain.lateness import DEFAULT_LATE_MINUTES
+from scheduler.domain.people import Actor, Permission
+from scheduler.domain.text import check_text
+from scheduler.errors import ForbiddenError, InvalidError
+
+_MOST_TARGETS: Final = 100
+_MOST_LATE_MINUTES: Final = 7 * 24 * 60
+#: A person may still be typing when the minute passes; the late rule judges the rest.
+_PAST_GRACE: Final = timedelta(seconds=60)
+
+
+class TimePastError(InvalidError):
+    code = "time_past"
+
+
+class TimeMissingError(InvalidError):
+    code = "time_missing"
+
+
+class LateMinutesError(InvalidError):
+    """A post needs some time to leave, and none that is still news leaves a week late."""
+
+    code = "late_minutes_invalid"
+
+
+class TargetsTooManyError(InvalidError):
+    """One record of the log names them all, and its size is limited."""
+
+    code = "targets_too_many"
+
+
+class AccountUnknownError(InvalidError):
+    """No such account, or one of a mission outside of the person's scope."""
+
+    code = "account_unknown"
+
+
+class TargetDeniedError(ForbiddenError):
+    """The permission holds for the post's mission, but not for all of its accounts'."""
+
+    code = "target_denied"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class When:
+    """A wall time and zone as chosen by a person, or at once."""
+
+    local: str | None  #: `2027-03-28T09:00`; None: as soon as it is approved
+    zone: str | None = None  #: default: the mission's
+    choice: Choice | None = None  #: which one, when the local time happens twice
+    late_minutes: int = DEFAULT_LATE_MINUTES
+    not_after: datetime | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Writing:
+    """What an officer writes; `None` leaves a thing as it is in an edit."""
+
+    title: str | None = None
+    post_class: str | None = None
+    texts: dict[str, list[dict[str, Any]]] | None = None  #: by language
+    variants: dict[str, list[dict[str, Any]]] | None = None  #: by account code
+    targets: tuple[str, ...] | None = None  #: account codes
+    languages: dict[str, str] | None = None  #: by account code, where not the account's own
+    when: When | None = None
+    link_card: dict[str, str] | None = None
+    schedule_on_approval: bool | None = None
+
+
+def require_on_targets(
+    uow: UnitOfWork, actor: Actor, permission: Permission, parts: PostParts
+) -> None:
+    """The post's own mission is not enough: it speaks from the accounts of others as well."""
+    for path in sorted(parts.paths):
+        if not actor.may(permission, path, now=uow.now):
+            raise TargetDeniedError("one of the post's accounts is of a mission that is not yours")
+
+
+def require_future(post: Post, now: datetime) -> None:
+    """Refuse a post without a time it can still keep."""
+    if post.due_at is None and post.local_time is not None:
+        raise TimeMissingError("the time was never resolved; set it again")
+    if post.due_at is not None and post.due_at < now - _PAST_GRACE:
+        raise TimePastError(
+            f"{post.local_time} in {post.zone} is over; choose another time", due=iso(post.due_at)
+        )
+    if post.not_after is not None and post.not_after <= max(now, post.due_at or now):
+        raise TimePastError("the window ends before the post is due")
+
+
+async def write(
+    uow: UnitOfWork, actor: Actor, post: Post, mission: Mission, writing: Writing
+) -> None:
+    _write_fields(post, writing)
+    if writing.when is not None:
+        _set_time(post, mission, writing.when, uow.now)
+    if writing.texts is not None:
+        await _replace_texts(uow, post, writing.texts)
+    if writing.targets is not None:
+        await _replace_targets(uow, actor, post, writing.targets)
+    if writing.languages is not None:
+        await _choose_languages(uow, post, writing.languages)
+    if writing.variants is not None:
+        await _replace_variants(uow, actor, post, writing.variants)
+    await uow.session.flush()
+
+
+def _write_fields(post: Post, writing: Writing) -> None:
+    if writing.title is not None:
+        check_text(writing.title, "title")
+        post.title = writing.title
+    if writing.post_class is not None:
+        post.post_class = writing.post_class
+    if writing.link_card is not None:
+        for name, value in writing.link_card.items():
+            check_text(value, f"link_card.{name}")
+        post.link_card = writing.link_card or None
+    if writing.schedule_on_approval is not None:
+        post.schedule_on_approval = writing.schedule_on_approval
+
+
+def _set_time(post: Post, mission: Mission, when: When, now: datetime) -> None:
+    post.zone = get_zone(when.zone or mission.zone).key
+    post.local_time = when.local
+    post.choice = None if when.choice is None else when.choice.value
+    if not 1 <= when.late_minutes <= _MOST_LATE_MINUTES:
+        raise LateMinutesError(f"late_minutes is 1 to {_MOST_LATE_MINUTES}")
+    post.late_minutes = when.late_minutes
+    post.not_after = when.not_after
+    if when.local is None:
+        post.due_at = None
+    else:
+        post.due_at = resolve(parse_local(when.local), post.zone, when.choice)
+    require_future(post, now)
+
+
+async def _replace_texts(
+    uow: UnitOfWork, post: Post, texts: dict[str, list[dict[str, Any]]]
+) -> None:
+    await uow.session.execute(delete(PostText).where(col(PostText.post_id) == post.id))
+    for language, segments in texts.items():
+        _check_segments(segments, f"texts.{language}")
+        uow.session.add(PostText(post_id=post.id, language=language, segments=segments))
+
+
+async def _replace_variants(
+    uow: UnitOfWork, actor: Actor, post: Post, variants: dict[str, list[dict[str, Any]]]
+) -> None:
+    await uow.session.execute(delete(Variant).where(col(Variant.post_id) == post.id))
+    found = await _writable_accounts(uow, actor, tuple(variants))
+    for code, segments in variants.items():
+        _check_segments(segments, f"variants.{code}")
+        uow.session.add(Variant(post_id=post.id, account_id=found[code].id, segments=segments))
+
+
+async def _replace_targets(
+    uow: UnitOfWork, actor: Actor, post: Post, codes: tuple[str, ...]
+) -> None:
+    if len(codes) > _MOST_TARGETS:
+        raise TargetsTooManyError(f"a post has at most {_MOST_TARGETS} accounts; write another")
+    wanted = await _writable_accounts(uow, actor, codes)
+    parts = await posts.load_parts(uow, post)
+    there = {account.code: delivery for delivery, account in parts.deliveries}
+    for code in there.keys() - wanted.keys():
+        _record_plan(uow, actor, there[code], Action.DELIVERY_DROP)
+        await uow.session.delete(there[code])
+    for code in sorted(wanted.keys() - there.keys()):
+        delivery = Delivery(
+            post_id=post.id,
+            account_id=wanted[code].id,
+            payload=b"[]",
+            progress={},
+            created_at=uow.now,
+            updated_at=uow.now,
+        )
+        uow.session.add(delivery)
+        _record_plan(uow, actor, delivery, Action.DELIVERY_PLAN)
+    await uow.session.flush()
+
+
+async def _choose_languages(uow: UnitOfWork, post: Post, languages: dict[str, str]) -> None:
+    parts = await posts.load_parts(uow, post)
+    targets = {account.code: delivery for delivery, account in parts.deliveries}
+    if missing := languages.keys() - targets.keys():
+        raise AccountUnknownError(f"{min(missing)} is not one of the post's accounts")
+    for code, delivery in targets.items():
+        delivery.language = languages.get(code, "")
+
+
+def _record_plan(uow: UnitOfWork, actor: Actor, delivery: Delivery, action: Action) -> None:
+    subject: JsonObject = {"t": "delivery", "id": str(delivery.id), "post": str(delivery.post_id)}
+    uow.record(action, subject, actor=actor, detail={"account": str(delivery.account_id)})
+
+
+async def _writable_accounts(
+    uow: UnitOfWork, actor: Actor, codes: tuple[str, ...]
+) -> dict[str, Account]:
+    """Accounts of missions where the person may write; another mission's does not exist."""
+    found = {}
+    for account in await accounts.find_by_codes(uow, codes):
+        mission = await uow.session.get_one(Mission, account.mission_id)
+        if actor.may(Permission.WRITE, mission.path, now=uow.now):
+            found[account.code] = account
+    if missing := set(codes) - found.keys():
+        raise AccountUnknownError(f"no account {min(missing)} that you may write for")
+    return found
+
+
+def _check_segments(segments: list[dict[str, Any]], field: str) -> None:
+    for index, segment in enumerate(segments):
+        check_text(segment["text"], f"{field}[{index}]")
+        for image in segment["media"]:
+            check_text(image["alt"], f"{field}[{index}].alt")
