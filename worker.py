@@ -19,12 +19,13 @@ async def work(app: App, stopping: asyncio.Event) -> None:
     engine = Engine(app.open_uow, app.kit, worker=app.name)
     sequencer = Sequencer(app.open_uow, app.log_keys, owner=app.name)
     sealing = asyncio.Event()
+    bell = doorbell.connect(redis_url(app.settings), app.kit.ring.derive("jobs"))
     async with asyncio.TaskGroup() as group:
         group.create_task(sequencer.run(sealing))
-        bell = doorbell.connect(redis_url(app.settings), app.kit.ring.derive("jobs"))
         group.create_task(doorbell.answer(bell, engine.nudge, stopping))
         await engine.run(stopping)
         sealing.set()  # the engine's last records are sealed too
+    await bell.aclose(close_connection_pool=True)
 
 
 async def run(settings: Settings) -> None:

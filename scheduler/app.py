@@ -80,7 +80,7 @@ async def application(
         )
         if ringing:
             redis = doorbell.connect(redis_url(settings), ring.derive("jobs"))
-            stack.push_async_callback(redis.aclose)
+            stack.push_async_callback(redis.aclose, close_connection_pool=True)
             open_uow.ring = doorbell.Doorbell(redis)
         yield App(
             settings=settings,
@@ -92,9 +92,12 @@ async def application(
                 media=MediaStore(settings.data_dir / "media"),
                 intake=MediaIntake(),
             ),
-            log_keys=LogKeys.from_seeds(
-                origin=ring.log.origin, ed25519=ring.log.ed25519, ml_dsa_44=ring.log.ml_dsa_44
-            ),
+            log_keys=_log_keys(ring),
             instance=instance,
             name=f"{socket.gethostname()}:{os.getpid()}:{new_id().hex[-8:]}",
         )
+
+
+def _log_keys(ring: KeyRing) -> LogKeys:
+    seeds = ring.log
+    return LogKeys.from_seeds(origin=seeds.origin, ed25519=seeds.ed25519, ml_dsa_44=seeds.ml_dsa_44)

@@ -90,12 +90,13 @@ async def answer(
         stopper = asyncio.ensure_future(stopping.wait())
         await asyncio.wait({runner, stopper}, return_when=asyncio.FIRST_COMPLETED)
         stopper.cancel()
-        if stopping.is_set():
-            runner.cancel()
+        while stopping.is_set() and not runner.done():
+            runner.cancel()  # one cancellation may be lost inside the client
+            await asyncio.wait({runner}, timeout=_RESTART_S / 4)
         try:
             await runner
         except asyncio.CancelledError:
-            pass
+            continue
         except Exception as exc:  # noqa: BLE001 - whatever stands in Redis, the sweep goes on
             log.warning("doorbell.silent", why=type(exc).__name__)
             await asyncio.sleep(_RESTART_S)

@@ -80,7 +80,9 @@ def upgrade() -> None:
         sa.Column("state_reason", sa.String(), nullable=False),
         sa.Column("created_at", TIME, nullable=False),
         sa.Column("checked_at", TIME, nullable=False),
-        sa.CheckConstraint("state IN ('active', 'paused', 'removed')", name="ck_account_state"),
+        sa.CheckConstraint(
+            "state IN ('active', 'paused', 'removed')", name=op.f("ck_account_state")
+        ),
         sa.ForeignKeyConstraint(["mission_id"], ["mission.id"], name="fk_account_mission_id"),
         sa.PrimaryKeyConstraint("id", name="pk_account"),
         sa.UniqueConstraint("code", name="uq_account_code"),
@@ -138,13 +140,13 @@ def upgrade() -> None:
         sa.Column("confirmed_at", TIME, nullable=True),
         sa.Column("revoked_at", TIME, nullable=True),
         sa.CheckConstraint(
-            "role IN ('officer', 'supervisor', 'admin', 'auditor')", name="ck_grant_role"
+            "role IN ('officer', 'supervisor', 'admin', 'auditor')", name=op.f("ck_grant_role")
         ),
         sa.CheckConstraint(
-            "confirmed_by IS NULL OR confirmed_by <> person_id", name="ck_grant_not_own"
+            "confirmed_by IS NULL OR confirmed_by <> person_id", name=op.f("ck_grant_not_own")
         ),
         sa.CheckConstraint(
-            "confirmed_by IS NULL OR confirmed_by <> proposed_by", name="ck_grant_two_admins"
+            "confirmed_by IS NULL OR confirmed_by <> proposed_by", name=op.f("ck_grant_two_admins")
         ),
         sa.ForeignKeyConstraint(["confirmed_by"], ["person.id"], name="fk_grant_confirmed_by"),
         sa.ForeignKeyConstraint(["mission_id"], ["mission.id"], name="fk_grant_mission_id"),
@@ -203,7 +205,7 @@ def upgrade() -> None:
         sa.Column("started_at", TIME, nullable=False),
         sa.Column("ended_by", sa.Uuid(), nullable=True),
         sa.Column("ended_at", TIME, nullable=True),
-        sa.CheckConstraint("kind IN ('stop')", name="ck_posture_kind"),
+        sa.CheckConstraint("kind IN ('stop')", name=op.f("ck_posture_kind")),
         sa.ForeignKeyConstraint(["ended_by"], ["person.id"], name="fk_posture_ended_by"),
         sa.ForeignKeyConstraint(["started_by"], ["person.id"], name="fk_posture_started_by"),
         sa.PrimaryKeyConstraint("id", name="pk_posture"),
@@ -225,7 +227,7 @@ def upgrade() -> None:
         sa.Column("data_key_id", sa.Integer(), nullable=False),
         sa.Column("blob", sa.LargeBinary(), nullable=False),
         sa.Column("updated_at", TIME, nullable=False),
-        sa.CheckConstraint("kind IN ('secret', 'session')", name="ck_sealed_token_kind"),
+        sa.CheckConstraint("kind IN ('secret', 'session')", name=op.f("ck_sealed_token_kind")),
         sa.ForeignKeyConstraint(["account_id"], ["account.id"], name="fk_sealed_token_account_id"),
         sa.ForeignKeyConstraint(
             ["data_key_id"], ["data_key.id"], name="fk_sealed_token_data_key_id"

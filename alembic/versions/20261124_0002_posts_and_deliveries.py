@@ -18,13 +18,16 @@ branch_labels: Sequence[str] | None = None
 depends_on: Sequence[str] | None = None
 
 # Separation of duties, also against whoever forgets it: no approval by an author or editor.
-SQLITE_TRIGGER = """
-CREATE TRIGGER approval_by_editor BEFORE INSERT ON approval
-WHEN EXISTS (
-    SELECT 1 FROM post_editor WHERE post_id = NEW.post_id AND person_id = NEW.person_id
+SQLITE_TRIGGERS = tuple(
+    f"""
+    CREATE TRIGGER approval_by_editor_{event.lower()} BEFORE {event} ON approval
+    WHEN EXISTS (
+        SELECT 1 FROM post_editor WHERE post_id = NEW.post_id AND person_id = NEW.person_id
+    )
+    BEGIN SELECT RAISE(ABORT, 'approval_by_editor'); END
+    """
+    for event in ("INSERT", "UPDATE")
 )
-BEGIN SELECT RAISE(ABORT, 'approval_by_editor'); END
-"""
 POSTGRESQL_FUNCTION = """
 CREATE FUNCTION refuse_approval_by_editor() RETURNS trigger LANGUAGE plpgsql AS $$
 BEGIN
@@ -65,13 +68,13 @@ def upgrade() -> None:
         sa.Column("created_at", TIME, nullable=False),
         sa.Column("updated_at", TIME, nullable=False),
         sa.CheckConstraint(
-            "state IN ('draft', 'cancelled') OR digest IS NOT NULL", name="ck_post_digest"
+            "state IN ('draft', 'cancelled') OR digest IS NOT NULL", name=op.f("ck_post_digest")
         ),
         sa.CheckConstraint(
             "state IN ('draft', 'in_review', 'approved', 'scheduled', 'closed', 'cancelled')",
-            name="ck_post_state",
+            name=op.f("ck_post_state"),
         ),
-        sa.CheckConstraint("late_minutes >= 0", name="ck_post_late_minutes"),
+        sa.CheckConstraint("late_minutes >= 0", name=op.f("ck_post_late_minutes")),
         sa.ForeignKeyConstraint(["author_id"], ["person.id"], name="fk_post_author_id"),
         sa.ForeignKeyConstraint(["mission_id"], ["mission.id"], name="fk_post_mission_id"),
         sa.PrimaryKeyConstraint("id", name="pk_post"),
@@ -130,18 +133,20 @@ def upgrade() -> None:
         sa.Column("sent_at", TIME, nullable=True),
         sa.Column("created_at", TIME, nullable=False),
         sa.Column("updated_at", TIME, nullable=False),
-        sa.CheckConstraint("state <> 'ready' OR wake_at IS NOT NULL", name="ck_delivery_wake_at"),
+        sa.CheckConstraint(
+            "state <> 'ready' OR wake_at IS NOT NULL", name=op.f("ck_delivery_wake_at")
+        ),
         sa.CheckConstraint(
             "state IN ('planned', 'ready', 'claimed', 'preparing', 'sending', 'sent', 'verified', 'drifted', 'unknown', 'rejected', 'held', 'expired', 'cancelled')",
-            name="ck_delivery_state",
+            name=op.f("ck_delivery_state"),
         ),
         sa.CheckConstraint(
             "state NOT IN ('claimed', 'preparing', 'sending') OR lease_until IS NOT NULL",
-            name="ck_delivery_lease",
+            name=op.f("ck_delivery_lease"),
         ),
         sa.CheckConstraint(
             "state NOT IN ('sent', 'verified', 'drifted') OR remote_id IS NOT NULL",
-            name="ck_delivery_remote_id",
+            name=op.f("ck_delivery_remote_id"),
         ),
         sa.ForeignKeyConstraint(["account_id"], ["account.id"], name="fk_delivery_account_id"),
         sa.ForeignKeyConstraint(["post_id"], ["post.id"], name="fk_delivery_post_id"),
@@ -225,16 +230,17 @@ def upgrade() -> None:
         sa.Column("ended_at", TIME, nullable=True),
         sa.CheckConstraint(
             "outcome IN ('sent', 'not_sent', 'rejected', 'unknown', 'found', 'absent')",
-            name="ck_attempt_outcome",
+            name=op.f("ck_attempt_outcome"),
         ),
-        sa.CheckConstraint("(outcome IS NULL) = (ended_at IS NULL)", name="ck_attempt_ended"),
+        sa.CheckConstraint("(outcome IS NULL) = (ended_at IS NULL)", name=op.f("ck_attempt_ended")),
         sa.ForeignKeyConstraint(["delivery_id"], ["delivery.id"], name="fk_attempt_delivery_id"),
         sa.PrimaryKeyConstraint("id", name="pk_attempt"),
         sa.UniqueConstraint("delivery_id", "number", name="uq_attempt_delivery_id"),
     )
     op.create_index("ix_attempt_delivery_id", "attempt", ["delivery_id"], unique=False)
     if op.get_bind().dialect.name == "sqlite":
-        op.execute(SQLITE_TRIGGER)
+        for trigger in SQLITE_TRIGGERS:
+            op.execute(trigger)
     else:
         op.execute(POSTGRESQL_FUNCTION)
         op.execute(POSTGRESQL_TRIGGER)

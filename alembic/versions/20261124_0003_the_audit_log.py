@@ -43,13 +43,13 @@ FOR EACH STATEMENT EXECUTE FUNCTION refuse_audit_leaf_change()
 def upgrade() -> None:
     op.create_table(
         "audit_head",
-        sa.Column("id", sa.Integer(), nullable=False),
+        sa.Column("id", sa.Integer(), autoincrement=False, nullable=False),
         sa.Column("size", sa.BigInteger(), nullable=False),
         sa.Column("frontier", sa.JSON(), nullable=False),
         sa.Column("epoch", sa.BigInteger(), nullable=False),
         sa.Column("owner", sa.String(), nullable=False),
         sa.Column("lease_until", TIME, nullable=False),
-        sa.CheckConstraint("id = 1", name="ck_audit_head_one_row"),
+        sa.CheckConstraint("id = 1", name=op.f("ck_audit_head_one_row")),
         sa.PrimaryKeyConstraint("id", name="pk_audit_head"),
     )
     op.create_table(

@@ -4,7 +4,7 @@ from collections.abc import Iterable, Sequence
 from datetime import datetime, timedelta
 from uuid import UUID
 
-from sqlalchemy import ColumnElement, and_, exists, func, or_, select, update
+from sqlalchemy import ColumnElement, Select, and_, exists, func, or_, select, update
 from sqlalchemy.orm import aliased
 from sqlmodel import col
 
@@ -79,6 +79,23 @@ async def claim(
     An account whose post is in another worker's hands, or paused, waits. `SKIP LOCKED` lets workers of many hosts claim
     side by side; SQLite has one writer anyway.
     """
+    query = _claimable(uow.now + ahead).limit(limit)
+    query = query.with_for_update(of=Delivery, skip_locked=True)
+    found = (await uow.session.scalars(query)).all()
+    for delivery in found:
+        await move(
+            uow,
+            delivery,
+            DeliveryMove.CLAIM,
+            worker=worker,
+            lease_until=uow.now + lease,
+            fence=delivery.fence + 1,
+        )
+    return found
+
+
+def _claimable(until: datetime) -> Select[Delivery]:
+    """The next delivery of each account that is free and in service."""
     other = aliased(Delivery)
     busy = exists().where(
         col(other.account_id) == col(Delivery.account_id), col(other.state).in_(IN_HAND)
@@ -91,31 +108,18 @@ async def claim(
             and_(col(other.wake_at) == col(Delivery.wake_at), col(other.id) < col(Delivery.id)),
         ),
     )
-    query = (
+    return (
         select(Delivery)
         .join(Account, col(Account.id) == col(Delivery.account_id))
         .where(
             col(Delivery.state) == DeliveryState.READY,
-            col(Delivery.wake_at) <= uow.now + ahead,
+            col(Delivery.wake_at) <= until,
             col(Account.state) == "active",
             ~busy,
             ~earlier,
         )
         .order_by(col(Delivery.wake_at), col(Delivery.id))
-        .limit(limit)
-        .with_for_update(of=Delivery, skip_locked=True)
     )
-    found = (await uow.session.scalars(query)).all()
-    for delivery in found:
-        await move(
-            uow,
-            delivery,
-            DeliveryMove.CLAIM,
-            worker=worker,
-            lease_until=uow.now + lease,
-            fence=delivery.fence + 1,
-        )
-    return found
 
 
 async def find_lapsed(uow: UnitOfWork, *, limit: int) -> Sequence[UUID]:

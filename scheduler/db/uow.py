@@ -129,10 +129,11 @@ class UnitOfWorkFactory:
         """Open a unit that only reads; what it would write is rolled back."""
         with _refusals():
             async with self._sessions(read_only=True)() as session:
-                if self.engine.dialect.name == "postgresql":  # it holds nobody up
-                    await session.execute(text("SET LOCAL idle_in_transaction_session_timeout = 0"))
                 asked_at_s = monotonic_s()
-                yield UnitOfWork(session, await _clock(session), self.service, asked_at_s)
+                uow = UnitOfWork(session, await _clock(session), self.service, asked_at_s)
+                if self.engine.dialect.name == "postgresql":  # a reader holds nobody up
+                    await session.execute(text("SET LOCAL idle_in_transaction_session_timeout = 0"))
+                yield uow
                 session.expunge_all()  # rows stay readable after the end
 
     def _sessions(self, *, read_only: bool = False) -> async_sessionmaker[AsyncSession]:

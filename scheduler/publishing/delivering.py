@@ -1,6 +1,7 @@
 """One delivery, from claim to record: the only place that calls `publish`."""
 
 import asyncio
+from collections.abc import Awaitable
 from dataclasses import dataclass, replace
 from datetime import timedelta
 from typing import Final
@@ -27,6 +28,8 @@ log = structlog.get_logger()
 #: How much longer than its own time-out a publish call may take before its answer no longer counts.
 _ANSWER_GRACE: Final = timedelta(seconds=2)
 _RECORD_RETRY_S: Final = 0.5
+#: How often a claim is renewed during an upload; several times within a lease.
+_EXTEND_S: Final = 15
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,13 +112,24 @@ class Courier:
             if media.sha256 in receipts:
                 continue
             data = await asyncio.to_thread(self.kit.media.read, media.sha256)
-            async with self.open_uow() as uow:
-                await publishing.extend(uow, work.claimed)
-            receipt = await adapter.upload(work.credentials, media, data)
+            receipt = await self._while_alive(
+                work.claimed, adapter.upload(work.credentials, media, data)
+            )
             async with self.open_uow() as uow:
                 await publishing.save_media(uow, self.kit, work.claimed, media, receipt)
             receipts[media.sha256] = receipt
         return receipts
+
+    async def _while_alive(self, claimed: Claimed, upload: Awaitable[Json]) -> Json:
+        """Wait for an upload and keep the claim meanwhile; a dead worker's claim ends within a lease."""
+        uploading = asyncio.ensure_future(upload)
+        try:
+            while not (await asyncio.wait({uploading}, timeout=_EXTEND_S))[0]:
+                async with self.open_uow() as uow:
+                    await publishing.extend(uow, claimed)
+            return await uploading
+        finally:
+            uploading.cancel()
 
     async def _send(self, intent: Intent) -> Outcome:
         """The one call that makes something public; it is never repeated here."""

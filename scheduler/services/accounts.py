@@ -12,6 +12,7 @@ from sqlmodel import col
 from adapters.base import Credentials, Profile
 from adapters.errors import AdapterError, ContentRejectedError, CredentialsRejectedError
 from scheduler.audit.actions import Action
+from scheduler.canonical import JsonObject
 from scheduler.db import accounts, missions, rules
 from scheduler.db.tables import Account
 from scheduler.db.uow import UnitOfWork, UnitOfWorkFactory
@@ -74,7 +75,7 @@ async def connect(open_uow: UnitOfWorkFactory, kit: Kit, actor: Actor, new: NewA
         PlatformUnavailableError: no useful answer, or an address that may not be reached.
         AccountTakenError: the profile or the short name is connected already.
     """
-    adapter = kit.platform(new.platform)
+    kit.platform(new.platform)  # refuses an unknown one before anything else
     async with open_uow.read() as uow:
         mission = await missions.get_by_code(uow, actor, new.mission)
         actor.require(Permission.MANAGE, mission.path, now=uow.now)
@@ -88,40 +89,48 @@ async def connect(open_uow: UnitOfWorkFactory, kit: Kit, actor: Actor, new: NewA
     credentials, profile = await _verified(kit, new.platform, credentials)
     try:
         async with open_uow() as uow:
-            account = Account(
-                mission_id=mission.id,
-                code=new.code,
-                platform=adapter.platform,
-                base_url=credentials.base_url,
-                identifier=new.identifier,
-                external_id=profile.external_id,
-                handle=profile.handle,
-                display_name=profile.display_name,
-                url=profile.url,
-                software=profile.software,
-                language=new.language,
-                limits=dict(profile.limits),
-                created_at=uow.now,
-                checked_at=uow.now,
-            )
-            uow.session.add(account)
-            await uow.session.flush()
-            uow.record(
-                Action.ACCOUNT_ADD,
-                _subject(account),
-                actor=actor,
-                detail={
-                    "platform": account.platform,
-                    "server": account.base_url,
-                    "external": account.external_id,
-                    "mission": str(mission.id),
-                },
-            )
+            account = await _insert(uow, new, mission.id, profile, credentials, actor)
             await _store(uow, kit, account, credentials, actor=actor)
     except IntegrityError as exc:
         raise AccountTakenError(
             f"{profile.handle} or the name {new.code} is connected already"
         ) from exc
+    return account
+
+
+async def _insert(
+    uow: UnitOfWork,
+    new: NewAccount,
+    mission_id: UUID,
+    profile: Profile,
+    credentials: Credentials,
+    actor: Actor,
+) -> Account:
+    account = Account(
+        mission_id=mission_id,
+        code=new.code,
+        platform=new.platform,
+        base_url=credentials.base_url,
+        identifier=new.identifier,
+        external_id=profile.external_id,
+        handle=profile.handle,
+        display_name=profile.display_name,
+        url=profile.url,
+        software=profile.software,
+        language=new.language,
+        limits=dict(profile.limits),
+        created_at=uow.now,
+        checked_at=uow.now,
+    )
+    uow.session.add(account)
+    await uow.session.flush()
+    detail: JsonObject = {
+        "platform": account.platform,
+        "server": account.base_url,
+        "external": account.external_id,
+        "mission": str(mission_id),
+    }
+    uow.record(Action.ACCOUNT_ADD, _subject(account), actor=actor, detail=detail)
     return account
 
 

@@ -52,23 +52,16 @@ async def approve(uow: UnitOfWork, actor: Actor, post_id: UUID, *, digest: str) 
         raise SelfApprovalError("you wrote or changed this post; somebody else has to approve it")
     parts = await posts.load_parts(uow, post)
     require_on_targets(uow, actor, Permission.APPROVE, parts)
-    statement = rendering.build_statement(parts, post.policy or "")
-    if not digest == post.digest == statement.digest():
-        raise StaleContentError(
-            "the post is not what you read; look at it again", digest=statement.digest()
-        )
+    try:
+        stands = rendering.build_statement(parts, post.policy or "").digest()
+    except (ValueError, KeyError, TypeError) as exc:
+        raise StaleContentError(f"the stored post cannot be read: {exc}") from exc
+    if not digest == post.digest == stands:
+        raise StaleContentError("the post is not what you read; look at it again", digest=stands)
     findings, _ = await find_findings(uow, parts)
     refuse_blocked(findings)
     require_future(post, uow.now)
-    approval = Approval(
-        post_id=post.id,
-        revision=post.revision,
-        digest=digest,
-        policy=post.policy or "",
-        person_id=actor.person_id,
-        decided_at=uow.now,
-    )
-    uow.session.add(approval)
+    approval = _add_approval(uow, actor, post, digest)
     await posts.move(
         uow,
         post,
@@ -79,6 +72,19 @@ async def approve(uow: UnitOfWork, actor: Actor, post_id: UUID, *, digest: str) 
     if post.schedule_on_approval:
         await _schedule(uow, actor, parts)
     return post
+
+
+def _add_approval(uow: UnitOfWork, actor: Actor, post: Post, digest: str) -> Approval:
+    approval = Approval(
+        post_id=post.id,
+        revision=post.revision,
+        digest=digest,
+        policy=post.policy or "",
+        person_id=actor.person_id,
+        decided_at=uow.now,
+    )
+    uow.session.add(approval)
+    return approval
 
 
 async def send_back(uow: UnitOfWork, actor: Actor, post_id: UUID, *, comment: str) -> Post:

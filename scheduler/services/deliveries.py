@@ -58,14 +58,8 @@ async def release(
     delivery = await _get(uow, actor, delivery_id, reason)
     plan(DeliveryState(delivery.state), DeliveryMove.RELEASE)
     await _refuse_maybe_public(uow, delivery, not_public=not_public)
-    if not timedelta(0) <= delay <= _LONGEST_DELAY:
-        raise InvalidError("a release can be set up to 24 hours ahead")
+    due = _judge_delay(uow, delivery, delay)
     post = await uow.session.get_one(Post, delivery.post_id)
-    due: datetime = uow.now + delay
-    if delivery.expires_at is not None and due > delivery.expires_at:
-        raise WindowOverError(
-            f"the approved window ended at {iso(delivery.expires_at)}; submit a new post"
-        )
     await deliveries.move(
         uow,
         delivery,
@@ -83,6 +77,17 @@ async def release(
     return delivery
 
 
+def _judge_delay(uow: UnitOfWork, delivery: Delivery, delay: timedelta) -> datetime:
+    if not timedelta(0) <= delay <= _LONGEST_DELAY:
+        raise InvalidError("a release can be set up to 24 hours ahead")
+    due: datetime = uow.now + delay
+    if delivery.expires_at is not None and due > delivery.expires_at:
+        raise WindowOverError(
+            f"the approved window ended at {iso(delivery.expires_at)}; submit a new post"
+        )
+    return due
+
+
 async def resolve(
     uow: UnitOfWork,
     actor: Actor,
@@ -98,40 +103,24 @@ async def resolve(
         AddressMissingError: said to be public, but not where.
     """
     delivery = await _get(uow, actor, delivery_id, reason)
-    public = [part["url"] for part in delivery.progress.get("parts", [])]
+    plan(DeliveryState(delivery.state), DeliveryMove.RESOLVE)
     detail: JsonObject = {
         "reason": reason,
         "resolution": resolution.value,
         "url": url,
-        "public_parts": public,
+        "public_parts": [part["url"] for part in delivery.progress.get("parts", [])],
     }
-    match resolution:
-        case Resolution.POSTED:
-            check_text(url, "url")
-            if not url.startswith(("https://", "http://")):
-                raise AddressMissingError("give the address where it is public (`--url`)")
-            await deliveries.move(
-                uow,
-                delivery,
-                DeliveryMove.RESOLVE,
-                actor=actor,
-                detail=detail,
-                remote_id=url,
-                remote_url=url,
-                sent_at=uow.now,
-                wake_at=None,
-                fence=delivery.fence + 1,
-            )
-        case Resolution.CANCELLED:
-            await deliveries.move(
-                uow,
-                delivery,
-                DeliveryMove.CANCEL,
-                actor=actor,
-                detail=detail,
-                wake_at=None,
-                fence=delivery.fence + 1,
-            )
+    action, values = DeliveryMove.CANCEL, {}
+    if resolution is Resolution.POSTED:
+        check_text(url, "url")
+        if not url.startswith(("https://", "http://")):
+            raise AddressMissingError("give the address where it is public (`--url`)")
+        values = {"remote_id": url, "remote_url": url, "sent_at": uow.now}
+        action = DeliveryMove.RESOLVE
+    fence = delivery.fence + 1
+    await deliveries.move(
+        uow, delivery, action, actor=actor, detail=detail, wake_at=None, fence=fence, **values
+    )
     await close_if_settled(uow, delivery.post_id)
     return delivery
 

@@ -23,6 +23,16 @@ class CodeTakenError(ConflictError):
     code = "code_taken"
 
 
+class PersonInactiveError(ConflictError):
+    code = "person_inactive"
+
+
+class GrantDatesError(InvalidError):
+    """A grant that ends before it begins, or has ended already, grants nothing."""
+
+    code = "grant_dates_invalid"
+
+
 class SecondAdminError(ForbiddenError):
     """A grant is confirmed by an admin who neither proposed nor receives it."""
 
@@ -105,7 +115,10 @@ async def enrol_person(uow: UnitOfWork, actor: Actor, code: str) -> IssuedCode:
     """Issue a one-time enrolment code for somebody else to redeem."""
     await require_at_the_top(uow, actor, Permission.MANAGE)
     await rules.enter_gate(uow, exclusive=True)
-    return await tokens.enrol(uow, await persons.get_by_code(uow, code), issued_by=actor)
+    person = await persons.get_by_code(uow, code)
+    if not person.active:
+        raise PersonInactiveError(f"{code} is no longer active")
+    return await tokens.enrol(uow, person, issued_by=actor)
 
 
 async def deactivate_person(uow: UnitOfWork, actor: Actor, code: str) -> Person:
@@ -152,11 +165,14 @@ async def propose_grant(uow: UnitOfWork, actor: Actor, new: NewGrant) -> Grant:
     mission = await missions.get_by_code(uow, actor, new.mission)
     actor.require(Permission.MANAGE, mission.path, now=uow.now)
     person = await persons.get_by_code(uow, new.person)
+    begins = new.not_before or uow.now
+    if new.not_after is not None and new.not_after <= max(begins, uow.now):
+        raise GrantDatesError("a grant ends after it begins, and in the future")
     grant = Grant(
         person_id=person.id,
         mission_id=mission.id,
         role=new.role.value,
-        not_before=new.not_before or uow.now,
+        not_before=begins,
         not_after=new.not_after,
         proposed_by=actor.person_id,
         proposed_at=uow.now,

@@ -15,7 +15,13 @@ from scheduler.errors import ConflictError, InvalidError
 from scheduler.services import rendering
 from scheduler.services.judging import find_findings, refuse_blocked
 from scheduler.services.kit import Kit
-from scheduler.services.writing import Writing, require_future, require_on_targets, write
+from scheduler.services.writing import (
+    AccountUnknownError,
+    Writing,
+    require_future,
+    require_on_targets,
+    write,
+)
 
 
 class TargetsMissingError(InvalidError):
@@ -111,6 +117,8 @@ async def submit(uow: UnitOfWork, kit: Kit, actor: Actor, post_id: UUID, *, revi
     refuse_blocked(findings)
     media = await rendering.load_media(uow, parts)
     targets = [account for _, account in parts.deliveries]
+    if removed := [account.code for account in targets if account.state == "removed"]:
+        raise AccountUnknownError(f"{removed[0]} was removed; choose other accounts")
     rendering.refuse_unfit(rendering.find_unfit(kit, parts, targets, media))
     for delivery, account in parts.deliveries:
         delivery.payload = rendering.render(kit, parts, account, media)

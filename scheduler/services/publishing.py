@@ -33,8 +33,6 @@ from scheduler.services.rendering import PayloadPart
 LEASE_MARGIN: Final = timedelta(seconds=10)
 #: How long a claim may wait for its instant and prepare.
 CLAIM_LEASE: Final = timedelta(seconds=60)
-#: How long one upload may take, with the platform's work on it.
-UPLOAD_LEASE: Final = timedelta(seconds=200)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -143,9 +141,9 @@ async def save_session(
 
 
 async def extend(uow: UnitOfWork, claimed: Claimed) -> None:
-    """Give the next upload its time."""
+    """Say that the claim is alive: an upload may take longer than a lease."""
     delivery, _ = await locked(uow, claimed)
-    delivery.lease_until = uow.now + UPLOAD_LEASE
+    delivery.lease_until = uow.now + CLAIM_LEASE
 
 
 async def save_media(
@@ -157,7 +155,6 @@ async def save_media(
 ) -> None:
     """Keep what the platform answered to an upload, so that a later try need not upload again."""
     delivery, _ = await locked(uow, claimed)
-    delivery.lease_until = uow.now + CLAIM_LEASE
     kept = {
         "ref": receipt,
         "at": iso(uow.now),
@@ -177,22 +174,21 @@ async def intend(uow: UnitOfWork, kit: Kit, work: Work, body: bytes) -> Intent |
         return None
     if not await _is_in_time(uow, delivery, cleared):
         return None
-    timeout = kit.platform(account.platform).capabilities.publish_timeout
+    return await _commit_intent(uow, kit, work, delivery, cleared, body)
+
+
+async def _commit_intent(
+    uow: UnitOfWork,
+    kit: Kit,
+    work: Work,
+    delivery: Delivery,
+    cleared: Clearance,
+    body: bytes,
+) -> Intent:
+    timeout = kit.platform(work.platform).capabilities.publish_timeout
     send_within = LEASE_MARGIN / 2
-    attempt = Attempt(
-        delivery_id=delivery.id,
-        number=delivery.attempts + 1,
-        part=work.part,
-        fence=delivery.fence,
-        idempotency_key=work.key,
-        request=body,
-        request_sha256=sha256_hex(body),
-        started_at=uow.now,
-        deadline=uow.now + send_within + timeout,
-        evidence={},
-    )
+    attempt = _build_attempt(work, delivery, body, uow.now, uow.now + send_within + timeout)
     uow.session.add(attempt)
-    lease_until = attempt.deadline + LEASE_MARGIN / 2
     await deliveries.move(
         uow,
         delivery,
@@ -208,7 +204,7 @@ async def intend(uow: UnitOfWork, kit: Kit, work: Work, body: bytes) -> Intent |
             "fence": delivery.fence,
         },
         attempts=attempt.number,
-        lease_until=lease_until,
+        lease_until=attempt.deadline + LEASE_MARGIN / 2,
     )
     return Intent(
         work=work,
@@ -217,6 +213,23 @@ async def intend(uow: UnitOfWork, kit: Kit, work: Work, body: bytes) -> Intent |
         deadline=attempt.deadline,
         send_before_s=uow.asked_at_s + send_within.total_seconds(),
         record_before_s=uow.asked_at_s + (timeout + LEASE_MARGIN).total_seconds(),
+    )
+
+
+def _build_attempt(
+    work: Work, delivery: Delivery, body: bytes, now: datetime, deadline: datetime
+) -> Attempt:
+    return Attempt(
+        delivery_id=delivery.id,
+        number=delivery.attempts + 1,
+        part=work.part,
+        fence=delivery.fence,
+        idempotency_key=work.key,
+        request=body,
+        request_sha256=sha256_hex(body),
+        started_at=now,
+        deadline=deadline,
+        evidence={},
     )
 
 

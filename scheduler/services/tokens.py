@@ -15,7 +15,7 @@ from scheduler.db import persons
 from scheduler.db.tables import ApiToken, Enrolment, Person
 from scheduler.db.uow import UnitOfWork
 from scheduler.domain.people import REENROLMENT_SUSPENSION, Actor, Permission
-from scheduler.errors import InvalidError, UnauthenticatedError
+from scheduler.errors import UnauthenticatedError
 
 ENROLMENT_LIFETIME: Final = timedelta(hours=24)
 TOKEN_LIFETIME: Final = timedelta(days=90)
@@ -32,10 +32,6 @@ class EnrolmentRejectedError(UnauthenticatedError):
     """Unknown, used or expired: the three are not told apart."""
 
     code = "enrolment_rejected"
-
-
-class ScopeUnknownError(InvalidError):
-    code = "scope_unknown"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -137,7 +133,13 @@ async def authenticate(uow: UnitOfWork, token: str, *, via: str) -> Actor:
 
 
 async def log_out(uow: UnitOfWork, actor: Actor) -> None:
-    """Revoke the token the actor came with."""
+    """Revoke the token the actor came with.
+
+    Raises:
+        TokenRejectedError: the actor came without one.
+    """
+    if actor.token_id is None:
+        raise TokenRejectedError("there is no token to revoke")
     await uow.session.execute(
         update(ApiToken)
         .where(col(ApiToken.id) == actor.token_id, col(ApiToken.revoked_at).is_(None))

@@ -39,6 +39,7 @@ from scheduler.services.deliveries import Resolution
 from scheduler.services.people import NewGrant
 from scheduler.services.tokens import EnrolmentRejectedError
 from scheduler.services.writing import LateMinutesError, TargetDeniedError, When, Writing
+from tests.support.pictures import picture
 from tests.support.world import World
 
 AHEAD = timedelta(seconds=3)

@@ -1,9 +1,13 @@
 """The database gone, or its disk full: nothing leaves without its committed intent, nothing is lost or doubled."""
 
+import asyncio
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
+from scheduler.db.engine import build_engine
+from scheduler.db.migrate import upgrade
 from scheduler.practice.admin import Turn
 from scheduler.practice.model import Platform
 from scheduler.services import media
@@ -14,12 +18,27 @@ from tests.support.processes import WorkerProcess
 
 
 @pytest.fixture
-def postgres(database: str) -> Iterator[TestPostgres]:
+def postgres() -> Iterator[TestPostgres]:
     """A durable server of the test's own, to be killed."""
     with TestPostgres(durable=True) as server:
         if not server.is_ours:
             pytest.skip("another's server is not ours to kill")
         yield server
+
+
+@pytest.fixture
+def empty_postgres(postgres: TestPostgres) -> str:
+    """A migrated database on that server, made in a thread because the test's own loop runs here."""
+    url = postgres.create_database()
+    with ThreadPoolExecutor() as pool:
+        pool.submit(asyncio.run, _migrate(url)).result()
+    return url
+
+
+async def _migrate(url: str) -> None:
+    engine = build_engine(url)
+    await upgrade(engine)
+    await engine.dispose()
 
 
 @pytest.mark.parametrize("database", ["postgresql"])

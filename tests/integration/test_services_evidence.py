@@ -3,7 +3,7 @@
 import json
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -362,7 +362,7 @@ async def test_an_export_fills_a_new_folder_and_spares_a_used_one(
 async def test_only_an_auditor_of_the_headquarters_reads_the_record(sent: Sent) -> None:
     async with sent.world.as_("mlakar") as (uow, actor):
         await require_at_the_top(uow, actor, Permission.AUDIT)
-    for by, code in (("bizjak", "permission_denied"), ("olena", "not_found")):
+    for by, code in (("bizjak", "permission_denied"), ("olena", "permission_denied")):
         async with refused(sent.world, code), sent.world.as_(by) as (uow, actor):
             await require_at_the_top(uow, actor, Permission.AUDIT)
 
@@ -414,3 +414,25 @@ async def test_only_one_sequencer_is_at_work(sent: Sent) -> None:
         uow.now += sequencing.LEASE * 2
         await uow.session.execute(delete(AuditOutbox).where(col(AuditOutbox.seq).is_(None)))
         assert await sequencing.seal(uow, app.log_keys, owner="another") == 0
+
+
+async def test_what_was_published_verifies_and_its_changed_address_is_named(own: World) -> None:
+    segments = [{"text": f"{n}/2 from the Lipovec Forum", "media": []} for n in (1, 2)]
+    post = await own.scheduled(texts={"en": segments})
+    async with own.working():
+        [delivery] = await own.settle(post, lambda each: each.state == "verified")
+    async with own.app.open_uow() as uow:
+        await sequencing.seal(uow, own.app.log_keys, owner="test-worker")
+    async with own.app.open_uow.read() as uow:
+        assert (await _verify(own, uow)).ok
+        change = update(Delivery).where(col(Delivery.id) == delivery.id)
+        await uow.session.execute(change.values(remote_id="another"))
+        [found] = (await _verify(own, uow)).mismatches
+        assert (found.subject, found.code) == (f"delivery:{delivery.id}", "remote_changed")
+        assert await _action_at(uow, found.seq) == "delivery.part_sent"
+
+
+async def test_a_narrow_token_reads_no_record(sent: Sent) -> None:
+    async with refused(sent.world, "token_scope"), sent.world.as_("mlakar") as (uow, actor):
+        narrow = replace(actor, scopes=frozenset({Permission.READ}))
+        await require_at_the_top(uow, narrow, Permission.AUDIT)

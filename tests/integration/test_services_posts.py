@@ -91,6 +91,7 @@ BAD_WRITING: list[tuple[str, dict[str, Any], str]] = [
     ("no day", {"when": When(local="2090-02-30T09:00")}, "time_invalid"),
     ("offset", {"when": When(local="2090-06-01T09:00+02:00")}, "time_invalid"),
     ("far", {"when": When(local="2101-06-01T09:00")}, "time_out_of_range"),
+    ("no zone at once", {"when": When(local=None, zone="Mars/Olympus")}, "time_zone_unknown"),
     ("no zone", {"when": When(local="2090-06-01T09:00", zone="CEST")}, "time_zone_unknown"),
     (
         "ends before it begins",

@@ -55,7 +55,7 @@ async def test_an_earlier_policy_may_be_put_back(own: World) -> None:
         ("bizjak", SECOND.replace(b'"block"', b'"perhaps"'), "policy_invalid"),
         ("zorc", SECOND, "permission_denied"),
         ("mlakar", SECOND, "permission_denied"),
-        ("olena", SECOND, "not_found"),
+        ("olena", SECOND, "permission_denied"),
     ],
 )
 async def test_a_policy_is_refused(shared: World, by: str, body: bytes, code: str) -> None:
@@ -101,7 +101,7 @@ async def test_what_is_not_stopped_is_not_resumed(shared: World) -> None:
         ("zorc", "", "reason_missing"),
         ("zorc", " \t\n", "reason_missing"),
         ("mlakar", "an auditor only looks", "permission_denied"),
-        ("olena", "an embassy stops nobody else", "not_found"),
+        ("olena", "an embassy stops nobody else", "permission_denied"),
     ],
 )
 async def test_a_stop_and_its_end_are_refused(

@@ -1,4 +1,4 @@
-"""The quick worker that also soon takes over looks which a killed worker had begun."""
+"""The quick worker that also soon takes over the looks and uploads which a killed worker had begun."""
 
 import runpy
 from datetime import timedelta

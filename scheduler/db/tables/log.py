@@ -63,7 +63,7 @@ class AuditHead(Base, table=True):
 
     __tablename__ = "audit_head"
 
-    id: int = Field(default=1, primary_key=True)
+    id: int = Field(default=1, sa_column=Column(Integer, primary_key=True, autoincrement=False))
     size: int = Field(sa_column=Column(BigInteger, nullable=False))
     frontier: list[str] = json_()
     epoch: int = Field(sa_column=Column(BigInteger, nullable=False))

@@ -17,6 +17,7 @@ from scheduler.services.accounts import (
     NewAccount,
     PlatformUnavailableError,
     ProfileChangedError,
+    ServerAddressError,
     SignInRefusedError,
 )
 from scheduler.services.kit import UnknownPlatformError
@@ -138,7 +139,7 @@ ROUTES: Final[tuple[Route, ...]] = (
         _NEEDS,
         unit=Unit.OWN,
         status=201,
-        errors=(*_PLATFORM_ERRORS, UnknownPlatformError, AccountTakenError),
+        errors=(*_PLATFORM_ERRORS, UnknownPlatformError, ServerAddressError, AccountTakenError),
     ),
     get("/accounts/{account_id}", show_account, errors=(NotFoundError,)),
     post(

@@ -8,7 +8,7 @@ from scheduler.errors import NotFoundError
 from scheduler.services import approvals, inspection
 from scheduler.services.approvals import CommentMissingError, SelfApprovalError, StaleContentError
 from scheduler.services.judging import PolicyBlockedError
-from scheduler.services.writing import TimePastError
+from scheduler.services.writing import TargetDeniedError, TimePastError
 from scheduler.web.api.fields import PersonRef
 from scheduler.web.api.post_answers import (
     FindingAnswer,
@@ -114,6 +114,7 @@ ROUTES: Final[tuple[Route, ...]] = (
         approve_post,
         _NEEDS,
         errors=(
+            TargetDeniedError,
             NotFoundError,
             IllegalMoveError,
             SelfApprovalError,

@@ -9,7 +9,7 @@ from scheduler.domain.people import Role
 from scheduler.errors import ConflictError, NotFoundError
 from scheduler.services import directory, people
 from scheduler.services.directory import Names
-from scheduler.services.people import NewGrant, SecondAdminError
+from scheduler.services.people import GrantDatesError, NewGrant, SecondAdminError
 from scheduler.web.api.fields import Code, Instant, PersonRef
 from scheduler.web.api.persons import NoBody
 from scheduler.web.paging import Page, Paging, page_of
@@ -102,7 +102,7 @@ def _person(person_id: UUID | None, names: Names) -> PersonRef | None:
 _NEEDS: Final = "manage, at the grant's mission"
 ROUTES: Final[tuple[Route, ...]] = (
     get("/grants", list_grants, "any token"),
-    post("/grants", propose_grant, _NEEDS, status=201, errors=(NotFoundError,)),
+    post("/grants", propose_grant, _NEEDS, status=201, errors=(NotFoundError, GrantDatesError)),
     post(
         "/grants/{grant_id}/confirm",
         confirm_grant,

@@ -7,7 +7,7 @@ from uuid import UUID
 from scheduler.db.tables import Person
 from scheduler.errors import NotFoundError
 from scheduler.services import directory, people
-from scheduler.services.people import CodeTakenError
+from scheduler.services.people import CodeTakenError, PersonInactiveError
 from scheduler.web.api.fields import Code, Languages, Name
 from scheduler.web.paging import Page, Paging, page_of
 from scheduler.web.parsing import Input
@@ -85,7 +85,7 @@ ROUTES: Final[tuple[Route, ...]] = (
         _NEEDS,
         status=201,
         answer_shown_once=True,
-        errors=(NotFoundError,),
+        errors=(NotFoundError, PersonInactiveError),
     ),
     post("/persons/{code}/deactivate", deactivate_person, _NEEDS, errors=(NotFoundError,)),
 )

@@ -22,6 +22,8 @@ from scheduler.services.posts import DeliveryStartedError, RevisionStaleError, T
 from scheduler.services.rendering import ContentUnfitError, MediaUnknownError, TextMissingError
 from scheduler.services.writing import (
     AccountUnknownError,
+    LateMinutesError,
+    TargetDeniedError,
     TargetsTooManyError,
     TimeMissingError,
     TimePastError,
@@ -152,6 +154,7 @@ _WRITING: Final = (
     TextTagError,
     AccountUnknownError,
     TargetsTooManyError,
+    LateMinutesError,
     TimeInvalidError,
     TimePastError,
     LocalTimeGapError,
@@ -169,7 +172,13 @@ ROUTES: Final[tuple[Route, ...]] = (
         edit_post,
         _NEEDS,
         if_match=True,
-        errors=(*_WRITING, IllegalMoveError, RevisionStaleError, DeliveryStartedError),
+        errors=(
+            *_WRITING,
+            IllegalMoveError,
+            RevisionStaleError,
+            DeliveryStartedError,
+            TargetDeniedError,
+        ),
     ),
     post(
         "/posts/{post_id}/submit",
@@ -179,6 +188,7 @@ ROUTES: Final[tuple[Route, ...]] = (
         errors=(
             *_MOVING,
             RevisionStaleError,
+            TargetDeniedError,
             TargetsMissingError,
             TimeMissingError,
             TimePastError,

@@ -1,6 +1,8 @@
 """Faults found: each of these fails today."""
 
 from datetime import timedelta
+from pathlib import Path
+from typing import Any
 
 import pytest
 from sqlalchemy import inspect, text, update
@@ -18,7 +20,7 @@ from scheduler.services import (
     tokens,
 )
 from scheduler.services.deliveries import Resolution
-from scheduler.services.people import NewGrant
+from scheduler.services.people import NewGrant, PersonInactiveError
 from scheduler.services.writing import When
 from tests.integration.services_fixtures import (  # noqa: F401
     founder_fixture,
@@ -42,7 +44,7 @@ async def test_checks_have_the_names_of_the_tables(shared: World) -> None:
         if str(c.name).startswith("ck_")
     }
 
-    def read(connection):
+    def read(connection: Any) -> Any:
         seen = inspect(connection)
         return {
             str(c["name"]) for t in seen.get_table_names() for c in seen.get_check_constraints(t)
@@ -55,7 +57,7 @@ async def test_checks_have_the_names_of_the_tables(shared: World) -> None:
 async def test_no_column_takes_a_value_from_a_sequence_that_the_tables_do_not_say(
     shared: World,
 ) -> None:
-    def read(connection):
+    def read(connection: Any) -> Any:
         return [
             c["default"] for c in inspect(connection).get_columns("audit_head") if c["name"] == "id"
         ]
@@ -64,7 +66,7 @@ async def test_no_column_takes_a_value_from_a_sequence_that_the_tables_do_not_sa
         assert await connection.run_sync(read) == [None]
 
 
-async def test_a_reader_is_told_that_the_database_is_away(shared: World, tmp_path) -> None:
+async def test_a_reader_is_told_that_the_database_is_away(shared: World, tmp_path: Path) -> None:
     away = _copy(shared.app.open_uow, f"postgresql+asyncpg://chancery@/chancery?host={tmp_path}")
     with pytest.raises(DatabaseUnavailableError):
         async with away.read():
@@ -179,6 +181,6 @@ async def test_a_deactivated_person_is_not_enrolled(shared: World) -> None:
     async with shared.as_("bizjak") as (uow, actor):
         await people.add_person(uow, actor, "gone", "Gone", ())
         await people.deactivate_person(uow, actor, "gone")
-    with pytest.raises(Exception):
+    with pytest.raises(PersonInactiveError):
         async with shared.as_("bizjak") as (uow, actor):
             await people.enrol_person(uow, actor, "gone")
