@@ -11,7 +11,7 @@ PIP := $(PY) -m pip --disable-pip-version-check --quiet --no-input
 # The seed fixes the order of the tests; generated examples are fixed by tests/support/profile.py.
 PYTEST := $(PY) -m pytest -p no:cacheprovider --randomly-seed=20261124
 # Two at a time, on any machine: more would disturb the tests that measure time.
-BOTH := -n 2 --dist worksteal
+BOTH := -n 3 --dist worksteal
 FILES := adapters scheduler alembic tests bench cli.py worker.py
 GATED := scheduler/domain scheduler/services scheduler/publishing adapters
 

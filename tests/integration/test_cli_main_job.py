@@ -29,10 +29,10 @@ def test_an_officers_post_becomes_public_after_a_supervisor_approved_its_digest(
         f"--image={tmp_path}/bridge.png:The new bridge: teal, from the river",
     )
     submitted = karvenia["hocevar"].ask("post", "submit", drafted["id"])
-    [awaiting] = karvenia["zorc"].ask("approval", "list")
+    awaiting = [each["id"] for each in karvenia["zorc"].ask("approval", "list")]
     review = karvenia["zorc"].run("approval", "show", drafted["id"]).stdout
 
-    assert awaiting["id"] == drafted["id"]
+    assert drafted["id"] in awaiting
     assert "The new bridge is open." in review
     assert "shows: The new bridge: teal, from the river" in review
     assert f"digest    {submitted['digest']}" in review
@@ -42,8 +42,9 @@ def test_an_officers_post_becomes_public_after_a_supervisor_approved_its_digest(
     assert approved.returncode == 0, approved.stderr
 
     wait_for(lambda: _delivery(karvenia, drafted["id"])["state"] == "verified")
-    public = [each["text"] for each in karvenia.public_posts()]
-    assert public == ["The new bridge is open.", "It carries 4,000 people a day."]
+    thread_texts = ["The new bridge is open.", "It carries 4,000 people a day."]
+    public = [each["text"] for each in karvenia.public_posts() if each["text"] in thread_texts]
+    assert public == thread_texts
     shown = karvenia["hocevar"].run("post", "show", drafted["id"]).stdout
     assert "verified" in shown
 

@@ -99,6 +99,7 @@ async def test_thirty_stops_past_the_lease_at_any_moment_double_and_lose_nothing
     await yard.assert_once()
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("database", ["postgresql"])
 @pytest.mark.timeout(120)
 async def test_when_one_of_two_workers_is_killed_the_other_goes_on(yard: Yard) -> None:

@@ -22,7 +22,6 @@ from scheduler.services.posts import DeliveryStartedError, RevisionStaleError, T
 from scheduler.services.rendering import ContentUnfitError, MediaUnknownError, TextMissingError
 from scheduler.services.writing import (
     AccountUnknownError,
-    LateMinutesError,
     TargetDeniedError,
     TargetsTooManyError,
     TimeMissingError,
@@ -154,7 +153,6 @@ _WRITING: Final = (
     TextTagError,
     AccountUnknownError,
     TargetsTooManyError,
-    LateMinutesError,
     TimeInvalidError,
     TimePastError,
     LocalTimeGapError,
