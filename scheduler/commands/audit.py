@@ -27,6 +27,7 @@ from scheduler.commands.printing import (
     show_json,
 )
 from scheduler.commands.refusals import AnswerUnreadableError, RecordInvalidError, RefusedError
+from scheduler.services.evidence import write_files
 
 _COLUMNS: Final = {
     "seq": "seq",
@@ -109,7 +110,7 @@ def export(api: Api, *, folder: Path, reason: str, as_json: bool) -> None:
         files = write_export(
             _leaves(lines, size), checkpoint=head, trust=Trust.parse(trust), request=request
         )
-        _write_files(folder, files)
+        write_files(folder, files)
     if as_json:
         show_json({"folder": str(folder), "records": size})
     else:
@@ -195,15 +196,3 @@ def _leaves(lines: BinaryIO, size: int) -> Iterator[Leaf]:
         count += 1
     if count < size:
         raise AnswerUnreadableError(f"{count} records came, but the log's head is over {size}")
-
-
-def _write_files(folder: Path, files: Iterator[tuple[str, bytes]]) -> None:
-    opened: dict[str, BinaryIO] = {}
-    try:
-        for name, data in files:
-            if name not in opened:
-                opened[name] = (folder / name).open("xb")
-            opened[name].write(data)
-    finally:
-        for file in opened.values():
-            file.close()

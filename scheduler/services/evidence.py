@@ -60,7 +60,7 @@ async def export(uow: UnitOfWork, folder: Path, *, trust: Trust, request: Export
     _make_folder(folder)
     leaves = [leaf async for leaf in _leaves(uow, checkpoint.size)]
     files = write_export(leaves, checkpoint=checkpoint.note.encode(), trust=trust, request=request)
-    _write_files(folder, files)
+    write_files(folder, files)
     return checkpoint.size
 
 
@@ -98,7 +98,8 @@ def _make_folder(folder: Path) -> None:
         raise FolderInUseError(f"{folder} is not empty")
 
 
-def _write_files(folder: Path, files: Iterator[tuple[str, bytes]]) -> None:
+def write_files(folder: Path, files: Iterator[tuple[str, bytes]]) -> None:
+    """Write what `write_export` yields, as it comes."""
     opened: dict[str, BinaryIO] = {}
     try:
         for name, data in files:

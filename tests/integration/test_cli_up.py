@@ -19,11 +19,11 @@ def test_up_makes_a_first_installation_once_and_ends_everything_on_sigterm(
     with machine.up("--init-if-empty") as process:
         assert _named(machine, "-m cli web")
         wait_for(lambda: _named(machine, "-m worker"))
+        log = machine.folder / "up.log"
+        wait_for(lambda: "Chancery is at" in log.read_text())
     assert process.returncode == 0
     assert machine.processes() == {}
-    log = machine.folder / "up.log"
     assert "admin-one" in log.read_text()
-    assert "Chancery is at" in log.read_text()
 
     log.unlink()
     with machine.up("--init-if-empty"):

@@ -1,0 +1,205 @@
+"""What a courier does when a step breaks: nothing leaves twice, and a person sees what happened."""
+
+import asyncio
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from datetime import timedelta
+from typing import Any
+
+import pytest
+from sqlalchemy import update
+from sqlmodel import col, select
+
+from adapters.base import Adapter, Published
+from adapters.errors import UnavailableError
+from scheduler.clock import monotonic_s
+from scheduler.db import accounts
+from scheduler.db.posts import StaleStateError
+from scheduler.db.tables import Attempt, Delivery
+from scheduler.publishing.delivering import Courier
+from scheduler.publishing.engine import Engine
+from scheduler.publishing.looking import look_after
+from scheduler.services import looks, publishing
+from scheduler.services.kit import Kit
+from tests.support.world import World
+
+AHEAD = timedelta(seconds=3)
+
+
+@dataclass
+class Altered:
+    """The real adapter with one of its methods replaced."""
+
+    real: Adapter
+    method: str
+    behave: Callable[..., Any]
+
+    def __getattr__(self, name: str) -> Any:
+        return self.behave if name == self.method else getattr(self.real, name)
+
+
+def _kit(world: World, method: str, behave: Callable[..., Any]) -> Kit:
+    platforms = {
+        name: Altered(real, method, behave) for name, real in world.app.kit.platforms.items()
+    }
+    return replace(world.app.kit, platforms=platforms)
+
+
+def _raising(error: Exception) -> Callable[..., Any]:
+    async def behave(*_: object) -> None:
+        raise error
+
+    return behave
+
+
+async def _claimed(world: World) -> publishing.Claimed:
+    async with world.app.open_uow() as uow:
+        [claimed] = await publishing.claim(uow, worker="one", ahead=AHEAD, limit=9)
+    return claimed
+
+
+async def _deliver(world: World, kit: Kit, claimed: publishing.Claimed) -> Delivery:
+    await Courier(world.app.open_uow, kit, asyncio.Event()).deliver(claimed)
+    return await _the(world, claimed)
+
+
+async def _the(world: World, claimed: publishing.Claimed) -> Delivery:
+    async with world.app.open_uow.read() as uow:
+        return await uow.session.get_one(Delivery, claimed.delivery_id)
+
+
+async def test_a_fault_of_ours_before_the_intent_brings_the_delivery_to_a_person(
+    world: World,
+) -> None:
+    await world.scheduled()
+
+    def broken(*_: object) -> bool:
+        raise RuntimeError("broken")
+
+    delivery = await _deliver(world, _kit(world, "needs_refresh", broken), await _claimed(world))
+    assert (delivery.state, delivery.reason) == ("held", "internal_error: broke off: RuntimeError")
+    assert world.practice.posts() == []
+
+
+async def test_a_sign_in_that_is_away_puts_the_delivery_off(world: World) -> None:
+    await world.scheduled()
+    kit = _kit(world, "refresh", _raising(UnavailableError("away", code="unreachable")))
+    claimed = await _claimed(world)
+    async with world.app.open_uow() as uow:
+        await uow.session.execute(update(Delivery).values(progress={"refresh": True}))
+    delivery = await _deliver(world, kit, claimed)
+    assert delivery.state == "ready"
+    assert delivery.reason.startswith("unreachable")
+
+
+@pytest.mark.parametrize(
+    "error", [RuntimeError("broken"), TimeoutError()], ids=["fault", "timeout"]
+)
+async def test_whatever_breaks_after_the_intent_is_in_doubt(world: World, error: Exception) -> None:
+    await world.scheduled()
+    delivery = await _deliver(world, _kit(world, "publish", _raising(error)), await _claimed(world))
+    assert delivery.state == "unknown"
+
+
+async def test_a_stop_of_the_process_gives_back_what_waits_for_its_instant(world: World) -> None:
+    await world.scheduled()
+    claimed = replace(await _claimed(world), due_at_s=monotonic_s() + 60)
+    stopping = asyncio.Event()
+    stopping.set()
+    await Courier(world.app.open_uow, world.app.kit, stopping).deliver(claimed)
+    assert (await _the(world, claimed)).state == "ready"
+
+
+async def test_an_account_that_is_being_published_on_makes_the_next_delivery_wait(
+    world: World,
+) -> None:
+    await world.scheduled()
+    await world.scheduled(texts={"en": [{"text": "Another", "media": []}]})
+    claimed = await _claimed(world)
+    async with world.app.open_uow() as uow:
+        other = select(col(Delivery.id)).where(col(Delivery.id) != claimed.delivery_id)
+        [other_id] = await uow.session.scalars(other)
+        await uow.session.execute(
+            update(Delivery)
+            .where(col(Delivery.id) == other_id)
+            .values(state="sending", lease_until=uow.now + timedelta(minutes=1))
+        )
+    assert (await _deliver(world, world.app.kit, claimed)).state == "ready"
+    assert world.practice.posts() == []
+
+
+async def test_an_answer_after_the_claim_passed_on_is_kept_as_evidence(world: World) -> None:
+    await world.scheduled()
+
+    async def publish(*_: object) -> Published:
+        async with world.app.open_uow() as uow:
+            await uow.session.execute(update(Delivery).values(fence=Delivery.fence + 1))
+        return Published(remote_id="77", url="https://social.karvenia.example/77", ref="77")
+
+    with pytest.raises(StaleStateError):
+        await _deliver(world, _kit(world, "publish", publish), await _claimed(world))
+    async with world.app.open_uow.read() as uow:
+        attempt = (await uow.session.scalars(select(Attempt))).one()
+    assert attempt.evidence["late_answer"] == "77"
+
+
+@pytest.mark.parametrize(
+    "error",
+    [UnavailableError("away", code="unreachable"), RuntimeError("broken")],
+    ids=["away", "fault"],
+)
+async def test_a_look_that_cannot_tell_is_repeated_and_then_brought_to_a_person(
+    world: World, error: Exception
+) -> None:
+    await world.scheduled()
+    broken = _kit(world, "publish", _raising(RuntimeError("lost")))
+    claimed = await _claimed(world)
+    await _deliver(world, broken, claimed)
+    kit = _kit(world, "find", _raising(error))
+    states = []
+    for _ in range(8):
+        async with world.app.open_uow() as uow:
+            await uow.session.execute(update(Delivery).values(wake_at=uow.now))
+        async with world.app.open_uow() as uow:
+            look = await looks.start_look(uow, kit, claimed.delivery_id)
+        assert look is not None
+        await look_after(world.app.open_uow, kit, look)
+        states.append((await _the(world, claimed)).state)
+    assert states == ["unknown"] * 7 + ["held"]
+
+
+async def test_a_look_seals_the_session_that_it_had_to_renew(world: World) -> None:
+    await world.scheduled(targets=("hq.bluesky",))
+    claimed = await _claimed(world)
+    await _deliver(world, _kit(world, "publish", _raising(RuntimeError("lost"))), claimed)
+    kit = _kit(world, "needs_refresh", lambda *_: True)
+    async with world.app.open_uow() as uow:
+        await uow.session.execute(update(Delivery).values(wake_at=uow.now))
+    async with world.app.open_uow() as uow:
+        look = await looks.start_look(uow, kit, claimed.delivery_id)
+    assert look is not None
+    await look_after(world.app.open_uow, kit, look)
+    assert (await _the(world, claimed)).state == "ready"  # proven absent
+    async with world.app.open_uow.read() as uow:
+        sealed = await accounts.find_sealed(uow, claimed.account_id, "session")
+    assert sealed is not None
+    assert sealed[0].generation == 2
+
+
+async def test_the_engine_takes_back_and_ends_what_nobody_has_in_hand(world: World) -> None:
+    lapsed = await world.scheduled()
+    over = await world.scheduled(targets=("hq.bluesky",))
+    await world.app.open_uow.engine.dispose()
+    async with world.app.open_uow() as uow:
+        await publishing.claim(uow, worker="dead", ahead=AHEAD, limit=9)
+        past = uow.now - timedelta(hours=30)
+        await uow.session.execute(update(Delivery).values(lease_until=past))
+        await uow.session.execute(
+            update(Delivery)
+            .where(col(Delivery.post_id) == over.id)
+            .values(state="ready", lease_until=None, late_at=past, expires_at=past)
+        )
+    engine = Engine(world.app.open_uow, world.app.kit, worker="heir")
+    await engine._recover()
+    assert [each.state for each in await world.deliveries(lapsed)] == ["ready"]
+    assert [each.state for each in await world.deliveries(over)] == ["expired"]
