@@ -14,11 +14,14 @@ from adapters.base import Adapter, Published
 from adapters.errors import UnavailableError
 from scheduler.clock import monotonic_s
 from scheduler.db import accounts
+from scheduler.db.engine import build_engine
 from scheduler.db.posts import StaleStateError
 from scheduler.db.tables import Attempt, Delivery
+from scheduler.db.uow import DatabaseUnavailableError, UnitOfWorkFactory
 from scheduler.publishing.delivering import Courier
 from scheduler.publishing.engine import Engine
 from scheduler.publishing.looking import look_after
+from scheduler.publishing.sequencer import Sequencer
 from scheduler.services import looks, publishing
 from scheduler.services.kit import Kit
 from tests.support.world import World
@@ -203,3 +206,54 @@ async def test_the_engine_takes_back_and_ends_what_nobody_has_in_hand(world: Wor
     await engine._recover()
     assert [each.state for each in await world.deliveries(lapsed)] == ["ready"]
     assert [each.state for each in await world.deliveries(over)] == ["expired"]
+
+
+@dataclass
+class Faltering:
+    """Units of work of a database that is away for the next `times`."""
+
+    real: UnitOfWorkFactory
+    times: int
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self.real, name)
+
+    def __call__(self) -> Any:
+        if self.times:
+            self.times -= 1
+            raise DatabaseUnavailableError("away")
+        return self.real()
+
+
+async def test_an_outcome_is_recorded_when_the_database_is_back(world: World) -> None:
+    await world.scheduled()
+    claimed = await _claimed(world)
+    courier = Courier(world.app.open_uow, world.app.kit, asyncio.Event())
+    intent = await courier._reach_intent(claimed)
+    assert intent is not None
+    outcome = await courier._send(intent)
+    faltering: Any = Faltering(world.app.open_uow, 2)
+    assert not await Courier(faltering, world.app.kit, asyncio.Event())._record(intent, outcome)
+    assert (await _the(world, claimed)).state == "sent"
+    too_late = replace(intent, record_before_s=monotonic_s())
+    with pytest.raises(DatabaseUnavailableError):
+        faltering.times = 1
+        await Courier(faltering, world.app.kit, asyncio.Event())._record(too_late, outcome)
+
+
+async def test_neither_engine_nor_sequencer_ends_when_a_step_fails(world: World) -> None:
+    away: Any = UnitOfWorkFactory(
+        engine=build_engine("postgresql+asyncpg://nobody@/none?host=/nowhere"),
+        instance=world.app.instance,
+        service="test",
+        version="0",
+    )
+    await Sequencer(away, world.app.log_keys, "one")._seal_guarded()
+    await Sequencer(None, world.app.log_keys, "one")._seal_guarded()  # type: ignore[arg-type]
+    engine = Engine(away, world.app.kit, worker="one")
+    await engine._guarded(engine._recover)
+    await engine._guarded(_raising(RuntimeError("broken")))
+    await engine._guarded(_raising(StaleStateError("overtaken")))
+    await engine.nudge()
+    assert engine._nudge.is_set()
+    await away.engine.dispose()
