@@ -69,7 +69,7 @@ fix: $(VENV)/.dev  ## Format the code, repair what the linter can, and write the
 lock:  ## Compile both locks from pyproject.toml, with releases at least a week old; needs uv.
 	@week_ago=$$($(PYTHON) -c 'from datetime import date, timedelta; print(date.today() - timedelta(days=7))')
 	compile="uv pip compile --quiet --upgrade --universal --python-version 3.11 --exclude-newer $$week_ago --generate-hashes
-		--no-emit-index-url --no-emit-find-links --no-header --no-annotate --extra embedded pyproject.toml"
+		--no-emit-index-url --no-emit-find-links --no-header --no-annotate --no-strip-extras --extra embedded pyproject.toml"
 	$$compile --group build -o requirements.lock
 	$$compile --group dev -c requirements.lock -o requirements-dev.lock
 

@@ -8,6 +8,7 @@ from importlib.metadata import distributions
 from pathlib import Path
 
 import pytest
+from packaging.requirements import Requirement
 
 from tests.support.tables import ROOT, find_dependencies
 
@@ -58,6 +59,19 @@ def test_the_developers_lock_holds_all_of_the_other_in_the_same_versions() -> No
     runtime, developers = (_pins(lock) for lock in LOCKS)
     assert runtime.items() <= developers.items()
     assert {_normal(name) for name in find_dependencies()} <= developers.keys()
+
+
+def test_the_lock_names_the_extras_that_packages_ask_for() -> None:
+    """pip does not apply a pin of `name` to `name[extra]`: a newer release would break every new installation."""
+    locked = (ROOT / "requirements-dev.lock").read_text()
+    asked = {
+        f"{_normal(need.name)}[{extra}]"
+        for each in distributions()
+        for need in map(Requirement, each.requires or ())
+        if need.marker is None or need.marker.evaluate({"extra": ""})
+        for extra in need.extras
+    }
+    assert {each for each in asked if f"\n{each}==" not in f"\n{locked}"} == set()
 
 
 def _pins(lock: str) -> dict[str, str]:
