@@ -1,6 +1,6 @@
 """Queries on accounts and their sealed secrets."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from uuid import UUID
 
 from sqlalchemy import select
@@ -44,6 +44,11 @@ async def find_all(uow: UnitOfWork, actor: Actor) -> Sequence[tuple[Account, Mis
     return (await uow.session.execute(query)).all()
 
 
+async def get_all(uow: UnitOfWork, ids: Iterable[UUID]) -> dict[UUID, Account]:
+    found = await uow.session.scalars(select(Account).where(col(Account.id).in_(ids)))
+    return {each.id: each for each in found}
+
+
 async def find_by_codes(uow: UnitOfWork, codes: Sequence[str]) -> Sequence[Account]:
     query = select(Account).where(col(Account.code).in_(codes), col(Account.state) != "removed")
     return (await uow.session.scalars(query)).all()
@@ -52,13 +57,20 @@ async def find_by_codes(uow: UnitOfWork, codes: Sequence[str]) -> Sequence[Accou
 async def find_sealed(
     uow: UnitOfWork, account_id: UUID, kind: str
 ) -> tuple[SealedToken, DataKey] | None:
+    return (await find_all_sealed(uow, [account_id])).get((account_id, kind))
+
+
+async def find_all_sealed(
+    uow: UnitOfWork, account_ids: Iterable[UUID]
+) -> dict[tuple[UUID, str], tuple[SealedToken, DataKey]]:
+    """Every sealed secret of the accounts, by account and kind."""
     query = (
         select(SealedToken, DataKey)
         .join(DataKey, col(DataKey.id) == col(SealedToken.data_key_id))
-        .where(col(SealedToken.account_id) == account_id, col(SealedToken.kind) == kind)
+        .where(col(SealedToken.account_id).in_(account_ids))
     )
-    row = (await uow.session.execute(query)).one_or_none()
-    return None if row is None else row
+    rows = await uow.session.execute(query)
+    return {(token.account_id, token.kind): (token, key) for token, key in rows}
 
 
 async def find_data_keys(uow: UnitOfWork) -> Sequence[DataKey]:

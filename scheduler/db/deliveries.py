@@ -1,20 +1,20 @@
 """Queries on deliveries and attempts; every write of a worker carries its fence (R5)."""
 
-from collections.abc import Iterable, Sequence
+from collections import defaultdict
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime, timedelta
 from uuid import UUID
 
-from sqlalchemy import ColumnElement, Select, and_, exists, func, or_, select, update
+from sqlalchemy import ColumnElement, Select, and_, exists, func, or_, select
 from sqlalchemy.orm import aliased
 from sqlmodel import col
 
-from scheduler.audit.actions import Action
 from scheduler.canonical import JsonObject
+from scheduler.db import moves
 from scheduler.db.missions import in_scope
 from scheduler.db.posts import StaleStateError
 from scheduler.db.tables import Account, Attempt, Delivery, Mission, Post
 from scheduler.db.uow import UnitOfWork
-from scheduler.domain import delivery_flow
 from scheduler.domain.delivery_flow import IN_HAND, DeliveryMove, DeliveryState
 from scheduler.domain.people import Actor, Permission
 from scheduler.errors import NotFoundError
@@ -64,11 +64,18 @@ async def find_page(
     return (await uow.session.execute(query)).all()
 
 
-async def find_attempts(uow: UnitOfWork, delivery_id: UUID) -> Sequence[Attempt]:
-    query = (
-        select(Attempt).where(col(Attempt.delivery_id) == delivery_id).order_by(col(Attempt.number))
-    )
-    return (await uow.session.scalars(query)).all()
+async def get_attempts(uow: UnitOfWork, ids: Sequence[UUID]) -> dict[UUID, Attempt]:
+    found = await uow.session.scalars(select(Attempt).where(col(Attempt.id).in_(ids)))
+    return {each.id: each for each in found}
+
+
+async def find_attempts(uow: UnitOfWork, delivery_ids: Iterable[UUID]) -> dict[UUID, list[Attempt]]:
+    """The tries of each delivery, the first one first."""
+    query = select(Attempt).where(col(Attempt.delivery_id).in_(delivery_ids))
+    found: dict[UUID, list[Attempt]] = defaultdict(list)
+    for attempt in await uow.session.scalars(query.order_by(col(Attempt.number))):
+        found[attempt.delivery_id].append(attempt)
+    return found
 
 
 async def claim(
@@ -82,8 +89,8 @@ async def claim(
     query = _claimable(uow.now + ahead).limit(limit)
     query = query.with_for_update(of=Delivery, skip_locked=True)
     found = (await uow.session.scalars(query)).all()
-    for delivery in found:
-        await move(
+    taken = [
+        moves.plan(
             uow,
             delivery,
             DeliveryMove.CLAIM,
@@ -91,6 +98,9 @@ async def claim(
             lease_until=uow.now + lease,
             fence=delivery.fence + 1,
         )
+        for delivery in found
+    ]
+    await moves.write(uow, taken)
     return found
 
 
@@ -170,8 +180,11 @@ async def lock_lapsed(uow: UnitOfWork, delivery_id: UUID) -> Delivery | None:
     return await _lock_if(uow, delivery_id, _lapsed(uow.now))
 
 
-async def lock_waking(uow: UnitOfWork, delivery_id: UUID) -> Delivery | None:
-    return await _lock_if(uow, delivery_id, _waking(uow.now))
+async def lock_waking(uow: UnitOfWork, ids: Sequence[UUID]) -> dict[UUID, Delivery]:
+    """Those of the deliveries that want to be looked at now, and nobody else is at."""
+    query = select(Delivery).where(col(Delivery.id).in_(ids), _waking(uow.now))
+    query = query.order_by(col(Delivery.id)).with_for_update(skip_locked=True)
+    return {each.id: each for each in await uow.session.scalars(query)}
 
 
 async def lock_waiting(uow: UnitOfWork, delivery_id: UUID) -> Delivery | None:
@@ -222,16 +235,27 @@ async def lock(uow: UnitOfWork, delivery_id: UUID, fence: int) -> Delivery:
     Raises:
         StaleStateError: another fence: whoever has it now decides.
     """
+    found = await lock_all(uow, {delivery_id: fence})
+    if delivery_id not in found:
+        raise passed_on(delivery_id)
+    return found[delivery_id]
+
+
+async def lock_all(uow: UnitOfWork, fences: Mapping[UUID, int]) -> dict[UUID, Delivery]:
+    """The deliveries that this worker still holds, each by its fence; the others are missing."""
     query = (
         select(Delivery)
-        .where(col(Delivery.id) == delivery_id, col(Delivery.fence) == fence)
+        .where(col(Delivery.id).in_(fences))
+        .order_by(col(Delivery.id))  # everybody locks in the same order
         .with_for_update()
         .execution_options(populate_existing=True)
     )
-    delivery = (await uow.session.scalars(query)).one_or_none()
-    if delivery is None:
-        raise StaleStateError(f"delivery {delivery_id} has passed into other hands")
-    return delivery
+    found = await uow.session.scalars(query)
+    return {each.id: each for each in found if each.fence == fences[each.id]}
+
+
+def passed_on(delivery_id: UUID) -> StaleStateError:
+    return StaleStateError(f"delivery {delivery_id} has passed into other hands")
 
 
 async def move(
@@ -243,32 +267,11 @@ async def move(
     detail: JsonObject | None = None,
     **values: object,
 ) -> None:
-    """Make the move by compare-and-set on state and fence, with its one audit record.
+    """Make one move, with its one audit record.
 
     Raises:
         IllegalMoveError: the delivery's state does not allow it.
         StaleStateError: the state or the fence changed under us.
     """
-    source = DeliveryState(delivery.state)
-    planned = delivery_flow.plan(source, action)
-    fence = delivery.fence
-    if planned.target not in IN_HAND:
-        values.setdefault("lease_until", None)
-    written = await uow.session.execute(
-        update(Delivery)
-        .where(
-            col(Delivery.id) == delivery.id,
-            col(Delivery.state) == source,
-            col(Delivery.fence) == fence,
-        )
-        .values(state=planned.target.value, updated_at=uow.now, **values)
-        .returning(col(Delivery.id))
-    )
-    if written.one_or_none() is None:
-        raise StaleStateError(f"delivery {delivery.id} is no longer {source}")
-    uow.record(
-        Action(f"delivery.{action}"),
-        {"t": "delivery", "id": str(delivery.id), "post": str(delivery.post_id)},
-        actor=actor,
-        detail={"from": source.value, "to": planned.target.value, **(detail or {})},
-    )
+    planned = moves.plan(uow, delivery, action, actor=actor, detail=detail, **values)
+    await moves.write(uow, [planned])

@@ -1,5 +1,6 @@
 """Queries on persons, their grants, enrolment codes and API tokens."""
 
+from collections import defaultdict
 from collections.abc import Sequence
 from datetime import datetime
 from uuid import UUID
@@ -64,25 +65,37 @@ async def load_actor(
     uow: UnitOfWork, person: Person, *, via: str, token: ApiToken | None = None
 ) -> Actor:
     """The person with the grants that are in force at the unit's `now`."""
+    return (await load_actors(uow, [person], via=via, token=token))[person.id]
+
+
+async def load_actors(
+    uow: UnitOfWork, found: Sequence[Person], *, via: str, token: ApiToken | None = None
+) -> dict[UUID, Actor]:
+    """The persons, each with the grants in force; whoever is not active has none."""
+    active = [person.id for person in found if person.active]
     query = (
         select(Grant, col(Mission.path))
         .join(Mission, col(Mission.id) == col(Grant.mission_id))
-        .where(col(Grant.person_id) == person.id, _in_force(uow.now))
+        .where(col(Grant.person_id).in_(active), _in_force(uow.now))
     )
-    rows = [] if not person.active else (await uow.session.execute(query)).all()
-    return Actor(
-        person_id=person.id,
-        grants=tuple(
+    grants: dict[UUID, list[people.Grant]] = defaultdict(list)
+    for grant, path in await uow.session.execute(query):
+        grants[grant.person_id].append(
             people.Grant(
                 role=Role(grant.role), mission_path=path, may_approve_from=_ripe_from(grant)
             )
-            for grant, path in rows
-        ),
-        scopes=frozenset(Permission) if token is None else frozenset(map(Permission, token.scopes)),
-        via=via,
-        token_id=None if token is None else token.id,
-        approvals_suspended_until=person.approvals_suspended_until,
-    )
+        )
+    return {
+        person.id: Actor(
+            person_id=person.id,
+            grants=tuple(grants[person.id]),
+            scopes=frozenset(Permission if token is None else map(Permission, token.scopes)),
+            via=via,
+            token_id=None if token is None else token.id,
+            approvals_suspended_until=person.approvals_suspended_until,
+        )
+        for person in found
+    }
 
 
 async def find_token(uow: UnitOfWork, token_sha256: str) -> tuple[ApiToken, Person] | None:

@@ -1,11 +1,13 @@
 """Queries on posts, their texts and decisions."""
 
-from collections.abc import Sequence
+from collections import defaultdict
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from typing import TypeVar
 from uuid import UUID
 
-from sqlalchemy import select, update
+from sqlalchemy import exists, select, update
 from sqlmodel import col
 
 from scheduler.audit.actions import Action
@@ -25,9 +27,13 @@ from scheduler.db.tables import (
 )
 from scheduler.db.uow import UnitOfWork
 from scheduler.domain import post_flow
+from scheduler.domain.delivery_flow import CLOSING
 from scheduler.domain.people import Actor, Permission
 from scheduler.domain.post_flow import PostMove, PostState
 from scheduler.errors import ConflictError, NotFoundError
+
+#: A row that belongs to a post.
+OfPost = TypeVar("OfPost", PostText, Variant, Approval, PostEditor)
 
 
 class StaleStateError(ConflictError):
@@ -71,34 +77,71 @@ async def get(
 
 
 async def load_parts(uow: UnitOfWork, post: Post) -> PostParts:
-    session = uow.session
-    texts = await session.scalars(
-        select(PostText).where(col(PostText.post_id) == post.id).order_by(col(PostText.language))
-    )
-    variants = await session.scalars(
-        select(Variant).where(col(Variant.post_id) == post.id).order_by(col(Variant.account_id))
-    )
-    deliveries = await session.execute(
-        select(Delivery, Account)
-        .join(Account, col(Account.id) == col(Delivery.account_id))
-        .where(col(Delivery.post_id) == post.id)
-        .order_by(col(Account.code))
-    )
-    mission = await session.get_one(Mission, post.mission_id)
-    targets = deliveries.all()
-    paths = await session.scalars(
-        select(col(Mission.path)).where(
-            col(Mission.id).in_({account.mission_id for _, account in targets})
+    return (await load_all_parts(uow, [post]))[post.id]
+
+
+async def load_all_parts(uow: UnitOfWork, found: Sequence[Post]) -> dict[UUID, PostParts]:
+    """The parts of every post, in as many queries as for one."""
+    ids = [post.id for post in found]
+    texts = _by_post(
+        await uow.session.scalars(
+            select(PostText).where(col(PostText.post_id).in_(ids)).order_by(col(PostText.language))
         )
     )
-    return PostParts(
-        post=post,
-        mission=mission,
-        texts=tuple(texts),
-        variants=tuple(variants),
-        deliveries=tuple(targets),
-        paths=frozenset(paths) | {mission.path},
+    variants = _by_post(
+        await uow.session.scalars(
+            select(Variant).where(col(Variant.post_id).in_(ids)).order_by(col(Variant.account_id))
+        )
     )
+    targets = await _load_targets(uow, ids)
+    missions = await _load_missions(uow, found, targets)
+    return {
+        post.id: PostParts(
+            post=post,
+            mission=missions[post.mission_id],
+            texts=tuple(texts[post.id]),
+            variants=tuple(variants[post.id]),
+            deliveries=tuple(targets[post.id]),
+            paths=frozenset(
+                {missions[account.mission_id].path for _, account in targets[post.id]}
+                | {missions[post.mission_id].path}
+            ),
+        )
+        for post in found
+    }
+
+
+async def _load_targets(
+    uow: UnitOfWork, post_ids: Sequence[UUID]
+) -> dict[UUID, list[tuple[Delivery, Account]]]:
+    query = (
+        select(Delivery, Account)
+        .join(Account, col(Account.id) == col(Delivery.account_id))
+        .where(col(Delivery.post_id).in_(post_ids))
+        .order_by(col(Account.code))
+    )
+    targets: dict[UUID, list[tuple[Delivery, Account]]] = defaultdict(list)
+    for delivery, account in await uow.session.execute(query):
+        targets[delivery.post_id].append((delivery, account))
+    return targets
+
+
+async def _load_missions(
+    uow: UnitOfWork,
+    found: Sequence[Post],
+    targets: Mapping[UUID, Sequence[tuple[Delivery, Account]]],
+) -> dict[UUID, Mission]:
+    concerned = {post.mission_id for post in found}
+    concerned |= {account.mission_id for each in targets.values() for _, account in each}
+    query = select(Mission).where(col(Mission.id).in_(concerned))
+    return {mission.id: mission for mission in await uow.session.scalars(query)}
+
+
+def _by_post(rows: Iterable[OfPost]) -> dict[UUID, list[OfPost]]:
+    found: dict[UUID, list[OfPost]] = defaultdict(list)
+    for row in rows:
+        found[row.post_id].append(row)
+    return found
 
 
 async def find_page(
@@ -163,16 +206,39 @@ async def find_comments(uow: UnitOfWork, post_id: UUID) -> Sequence[tuple[Commen
     return (await uow.session.execute(query)).all()
 
 
-async def find_approvals(uow: UnitOfWork, post_id: UUID, revision: int) -> Sequence[Approval]:
-    query = select(Approval).where(
-        col(Approval.post_id) == post_id, col(Approval.revision) == revision
+async def find_approvals(uow: UnitOfWork, post_ids: Iterable[UUID]) -> dict[UUID, list[Approval]]:
+    """The approvals of the posts' present revisions, by post."""
+    query = (
+        select(Approval)
+        .join(Post, col(Post.id) == col(Approval.post_id))
+        .where(col(Post.id).in_(post_ids), col(Approval.revision) == col(Post.revision))
+        .order_by(col(Approval.id))
     )
-    return (await uow.session.scalars(query)).all()
+    return _by_post(await uow.session.scalars(query))
 
 
-async def find_editors(uow: UnitOfWork, post_id: UUID) -> frozenset[UUID]:
-    query = select(col(PostEditor.person_id)).where(col(PostEditor.post_id) == post_id)
-    return frozenset(await uow.session.scalars(query))
+async def find_editors(uow: UnitOfWork, post_ids: Iterable[UUID]) -> dict[UUID, list[PostEditor]]:
+    """Who wrote or changed the posts, by post."""
+    query = select(PostEditor).where(col(PostEditor.post_id).in_(post_ids))
+    return _by_post(await uow.session.scalars(query))
+
+
+async def lock_settled(uow: UnitOfWork, post_ids: Iterable[UUID]) -> Sequence[Post]:
+    """Of these posts the scheduled ones whose deliveries are all at an end."""
+    open_ones = exists().where(
+        col(Delivery.post_id) == col(Post.id), col(Delivery.state).not_in(CLOSING)
+    )
+    query = (
+        select(Post)
+        .where(col(Post.id).in_(post_ids), col(Post.state) == PostState.SCHEDULED)
+        .order_by(col(Post.id))  # everybody locks in the same order
+        .with_for_update()
+        .execution_options(populate_existing=True)
+    )
+    locked = {post.id: post for post in await uow.session.scalars(query)}
+    # Asked only now: the last delivery of a post may have ended while another transaction held its lock.
+    settled = select(col(Post.id)).where(col(Post.id).in_(locked), ~open_ones)
+    return [locked[each] for each in await uow.session.scalars(settled.order_by(col(Post.id)))]
 
 
 async def move(

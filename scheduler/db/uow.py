@@ -12,7 +12,7 @@ from datetime import datetime
 from typing import Protocol
 from uuid import UUID
 
-from sqlalchemy import select, text
+from sqlalchemy import insert, select, text
 from sqlalchemy.exc import DBAPIError, InterfaceError, InternalError, OperationalError
 from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 from sqlalchemy.ext.asyncio import AsyncEngine, AsyncSession, async_sessionmaker
@@ -120,7 +120,7 @@ class UnitOfWorkFactory:
                 asked_at_s = monotonic_s()
                 uow = UnitOfWork(session, await _clock(session), self.service, asked_at_s)
                 yield uow
-                self._write_records(uow)
+                await self._write_records(uow)
         for account_id, due_at in uow.wakes.items():
             await self.ring(account_id, due_at)
 
@@ -153,12 +153,15 @@ class UnitOfWorkFactory:
         async with self._write_gate:
             yield
 
-    def _write_records(self, uow: UnitOfWork) -> None:
-        if uow.records:
-            for body in seal_transaction(
-                uow.records, self.instance, service=self.service, version=self.version
-            ):
-                uow.session.add(AuditOutbox(body=body))
+    async def _write_records(self, uow: UnitOfWork) -> None:
+        if not uow.records:
+            return
+        bodies = seal_transaction(
+            uow.records, self.instance, service=self.service, version=self.version
+        )
+        await uow.session.flush()
+        rows = [{"body": body} for body in bodies]
+        await uow.session.execute(insert(AuditOutbox), rows)  # in one go, and in this order
 
 
 async def _clock(session: AsyncSession) -> datetime:

@@ -1,8 +1,8 @@
-"""One delivery, from claim to record: the only place that calls `publish`."""
+"""Deliveries from claim to record: the only place that calls `publish`."""
 
 import asyncio
 from collections.abc import Awaitable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from datetime import timedelta
 from typing import Final
 
@@ -15,11 +15,13 @@ from scheduler.clock import monotonic_s, utc_now
 from scheduler.db.posts import StaleStateError
 from scheduler.db.uow import DatabaseUnavailableError, UnitOfWorkFactory
 from scheduler.media.errors import MediaCorruptError, MediaMissingError
+from scheduler.publishing.group import GroupCommit
 from scheduler.publishing.pace import sleep_until
-from scheduler.services import outcomes, publishing
+from scheduler.services import holds, outcomes, publishing
+from scheduler.services.holds import Claimed
 from scheduler.services.kit import Kit
 from scheduler.services.outcomes import Outcome
-from scheduler.services.publishing import Claimed, Intent, Work
+from scheduler.services.publishing import Intent, Refusal, Work
 from scheduler.services.release import Obstacle
 from scheduler.vault.envelope import TokenUnavailableError
 
@@ -32,13 +34,26 @@ _RECORD_RETRY_S: Final = 0.5
 _EXTEND_S: Final = 15
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Courier:
-    """Carries one claimed delivery at a time to its platform."""
+    """Carries claimed deliveries to their platforms, any number at a time; their transactions are shared."""
 
     open_uow: UnitOfWorkFactory
     kit: Kit
     stopping: asyncio.Event
+    _prepare: GroupCommit[Claimed, Work | Refusal] = field(init=False)
+    _intend: GroupCommit[tuple[Work, bytes], Intent | Refusal] = field(init=False)
+    _settle: GroupCommit[tuple[Intent, Outcome], bool] = field(init=False)
+
+    def __post_init__(self) -> None:
+        kit = self.kit
+        self._prepare = GroupCommit(
+            self.open_uow, lambda uow, each: publishing.prepare(uow, kit, each)
+        )
+        self._intend = GroupCommit(
+            self.open_uow, lambda uow, each: publishing.intend(uow, kit, each)
+        )
+        self._settle = GroupCommit(self.open_uow, lambda uow, each: outcomes.record(uow, kit, each))
 
     async def deliver(self, claimed: Claimed) -> None:
         """Publish the parts of a delivery one after the other, as far as they may leave now."""
@@ -62,28 +77,28 @@ class Courier:
 
     async def _reach_intent(self, claimed: Claimed) -> Intent | None:
         """Prepare, wait for the instant, and commit to sending; None when it must not leave now."""
-        ready = await self._prepare(claimed)
+        ready = await self._make_ready(claimed)
         if ready is None:
             return None
         if not await sleep_until(claimed.due_at_s, self.stopping):
-            async with self.open_uow() as uow:
-                await publishing.unclaim(uow, claimed)
+            await self._give_back(claimed)
             return None
-        work, body = ready
         try:
-            async with self.open_uow() as uow:
-                return await publishing.intend(uow, self.kit, work, body)
+            intent = await self._intend(ready)
         except IntegrityError:  # another delivery of the account is being sent: wait for it
-            async with self.open_uow() as uow:
-                await publishing.unclaim(uow, claimed)
+            await self._give_back(claimed)
             return None
+        if isinstance(intent, Intent):
+            return intent
+        await self._turn_away(claimed, intent)
+        return None
 
-    async def _prepare(self, claimed: Claimed) -> tuple[Work, bytes] | None:
+    async def _make_ready(self, claimed: Claimed) -> tuple[Work, bytes] | None:
         """Everything that can be done before the instant and is not public: sign-in, uploads, filling."""
         try:
-            async with self.open_uow() as uow:
-                work = await publishing.prepare(uow, self.kit, claimed)
-            if work is None:
+            work = await self._prepare(claimed)
+            if not isinstance(work, Work):
+                await self._turn_away(claimed, work)
                 return None
             work = replace(work, credentials=await self._signed_in(work))
             receipts = await self._upload(work)
@@ -95,6 +110,14 @@ class Courier:
         async with self.open_uow() as uow:
             await outcomes.record_unprepared(uow, claimed, error)
         return None
+
+    async def _turn_away(self, claimed: Claimed, why: Refusal) -> None:
+        async with self.open_uow() as uow:
+            await holds.turn_away(uow, claimed, why)
+
+    async def _give_back(self, claimed: Claimed) -> None:
+        async with self.open_uow() as uow:
+            await holds.unclaim(uow, claimed)
 
     async def _signed_in(self, work: Work) -> Credentials:
         adapter = self._adapter(work)
@@ -152,8 +175,7 @@ class Courier:
         """Record while the lease lasts; after that the delivery is looked up instead."""
         while True:
             try:
-                async with self.open_uow() as uow:
-                    more = await outcomes.record(uow, self.kit, intent, outcome)
+                more = await self._settle((intent, outcome))
             except StaleStateError:
                 async with self.open_uow() as uow:
                     await outcomes.keep_late_answer(uow, intent, outcome)

@@ -19,10 +19,10 @@ from scheduler.db import deliveries
 from scheduler.db.posts import StaleStateError
 from scheduler.db.uow import DatabaseUnavailableError, UnitOfWorkFactory
 from scheduler.publishing.delivering import Courier
-from scheduler.publishing.looking import look_after
-from scheduler.services import looks, outcomes, publishing
+from scheduler.publishing.looking import Looker
+from scheduler.services import outcomes, publishing
+from scheduler.services.holds import Claimed
 from scheduler.services.kit import Kit
-from scheduler.services.publishing import Claimed
 
 log = structlog.get_logger()
 
@@ -50,30 +50,31 @@ class Engine:
 
     async def run(self, stopping: asyncio.Event) -> None:
         """Publish until `stopping`; then finish what is in flight and give back the rest."""
+        courier = Courier(self.open_uow, self.kit, stopping)
+        looker = Looker(self.open_uow, self.kit)
         async with asyncio.TaskGroup() as group:
             stopper = group.create_task(stopping.wait())
             group.create_task(self._every(_SWEEP_S, stopping, self._recover))
-            group.create_task(self._every(_SWEEP_S, stopping, self._look))
+            group.create_task(self._every(_SWEEP_S, stopping, partial(self._look, looker)))
             while not stopping.is_set():
                 self._nudge.clear()
-                await self._guarded(lambda: self._claim(group, stopping))
+                await self._guarded(lambda: self._claim(group, courier))
                 self.last_sweep_s = monotonic_s()
                 await self._wait_for_nudge(stopper)
 
-    async def _claim(self, group: asyncio.TaskGroup, stopping: asyncio.Event) -> None:
+    async def _claim(self, group: asyncio.TaskGroup, courier: Courier) -> None:
         room = min(_MOST_IN_HAND - len(self._in_hand), _BATCH)
         if room <= 0:
             return
         async with self.open_uow() as uow:
             found = await publishing.claim(uow, worker=self.worker, ahead=CLAIM_AHEAD, limit=room)
         for claimed in found:
-            task = group.create_task(self._deliver(claimed, stopping))
+            task = group.create_task(self._deliver(claimed, courier))
             self._in_hand[claimed.delivery_id] = task
         if len(found) == room:
             self._nudge.set()
 
-    async def _deliver(self, claimed: Claimed, stopping: asyncio.Event) -> None:
-        courier = Courier(self.open_uow, self.kit, stopping)
+    async def _deliver(self, claimed: Claimed, courier: Courier) -> None:
         try:
             with structlog.contextvars.bound_contextvars(delivery=str(claimed.delivery_id)):
                 await self._guarded(lambda: courier.deliver(claimed))
@@ -101,14 +102,14 @@ class Engine:
         async with self.open_uow() as uow:
             await outcomes.end_window(uow, delivery_id)
 
-    async def _look(self) -> None:
+    async def _look(self, looker: Looker) -> None:
         async with self.open_uow.read() as uow:
             waking = set(await deliveries.find_waking(uow, limit=_BATCH))
             doubtful = await deliveries.find_doubtful(uow)
         waking -= self._too_fresh(doubtful)
         async with asyncio.TaskGroup() as group:
             for delivery_id in waking:
-                group.create_task(self._guarded(partial(self._look_at, delivery_id)))
+                group.create_task(self._guarded(partial(looker.look_at, delivery_id)))
 
     def _too_fresh(self, doubtful: Sequence[tuple[UUID, int, str]]) -> set[UUID]:
         """Doubtful deliveries that this process has not watched for long enough by a clock that cannot jump.
@@ -124,12 +125,6 @@ class Engine:
                 fresh.add(delivery_id)
         self._doubted_since_s = watched
         return fresh
-
-    async def _look_at(self, delivery_id: UUID) -> None:
-        async with self.open_uow() as uow:
-            look = await looks.start_look(uow, self.kit, delivery_id)
-        if look is not None:
-            await look_after(self.open_uow, self.kit, look)
 
     async def _every(
         self, seconds: float, stopping: asyncio.Event, step: Callable[[], Awaitable[None]]

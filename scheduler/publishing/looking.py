@@ -1,16 +1,19 @@
 """Looks after the fact: what came of a doubtful send, and whether what is public is what was approved."""
 
 import asyncio
-from dataclasses import replace
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
 from typing import Final
+from uuid import UUID
 
 import structlog
 
-from adapters.base import Adapter
+from adapters.base import ReadBack
 from adapters.errors import AdapterError, UnavailableError
 from scheduler.clock import utc_now
 from scheduler.db.posts import StaleStateError
 from scheduler.db.uow import DatabaseUnavailableError, UnitOfWorkFactory
+from scheduler.publishing.group import GroupCommit
 from scheduler.services import looks
 from scheduler.services.kit import Kit
 from scheduler.services.looks import Look
@@ -21,45 +24,55 @@ log = structlog.get_logger()
 _LOOK_S: Final = 50
 
 
-async def look_after(open_uow: UnitOfWorkFactory, kit: Kit, look: Look) -> None:
-    """Ask the platform, outside of any transaction, and record what it shows."""
-    try:
-        async with asyncio.timeout(_LOOK_S):
-            await _look(open_uow, kit, look)
-    except (StaleStateError, DatabaseUnavailableError):
-        raise
-    except AdapterError as exc:
-        error = exc
-    except Exception as exc:  # also a look that fails in a new way comes to a person in the end
-        log.exception("look.failed")
-        error = UnavailableError(f"broke off: {type(exc).__name__}", code="internal_error")
-    else:
-        return
-    async with open_uow() as uow:
-        await looks.record_no_answer(uow, look, error)
+@dataclass(slots=True)
+class Looker:
+    """Looks at deliveries whose time has come, any number at a time; their transactions are shared."""
 
+    open_uow: UnitOfWorkFactory
+    kit: Kit
+    _start: GroupCommit[UUID, Look | None] = field(init=False)
+    _read_back: GroupCommit[tuple[Look, Sequence[ReadBack]], None] = field(init=False)
 
-async def _look(open_uow: UnitOfWorkFactory, kit: Kit, look: Look) -> None:
-    adapter = kit.platform(look.platform)
-    if adapter.needs_refresh(look.credentials, utc_now()):
-        look = replace(look, credentials=await adapter.refresh(look.credentials))
-        async with open_uow() as uow:
-            await looks.keep_session(uow, kit, look, look.credentials)
-    if look.in_doubt:
-        found = await adapter.find(
-            look.credentials, look.bodies[0], look.key, look.since, look.taken
-        )
-        async with open_uow() as uow:
-            await looks.record_found(uow, look, found)
-    else:
-        await _read_back(open_uow, adapter, look)
+    def __post_init__(self) -> None:
+        kit = self.kit
+        self._start = GroupCommit(self.open_uow, lambda uow, ids: looks.start(uow, kit, ids))
+        self._read_back = GroupCommit(self.open_uow, looks.record_read_back)
 
+    async def look_at(self, delivery_id: UUID) -> None:
+        """Ask the platform, outside of any transaction, and record what it shows."""
+        look = await self._start(delivery_id)
+        if look is None:
+            return
+        try:
+            async with asyncio.timeout(_LOOK_S):
+                await self._look(look)
+        except (StaleStateError, DatabaseUnavailableError):
+            raise
+        except AdapterError as exc:
+            error = exc
+        except Exception as exc:  # also a look that fails in a new way comes to a person in the end
+            log.exception("look.failed")
+            error = UnavailableError(f"broke off: {type(exc).__name__}", code="internal_error")
+        else:
+            return
+        async with self.open_uow() as uow:
+            await looks.record_no_answer(uow, look, error)
 
-async def _read_back(open_uow: UnitOfWorkFactory, adapter: Adapter, look: Look) -> None:
-    """Compare what the platform shows with what was approved, part by part."""
-    seen = [
-        await adapter.read_back(look.credentials, body, published)
-        for body, published in zip(look.bodies, look.receipts, strict=True)
-    ]
-    async with open_uow() as uow:
-        await looks.record_read_back(uow, look, seen)
+    async def _look(self, look: Look) -> None:
+        adapter = self.kit.platform(look.platform)
+        if adapter.needs_refresh(look.credentials, utc_now()):
+            look = replace(look, credentials=await adapter.refresh(look.credentials))
+            async with self.open_uow() as uow:
+                await looks.keep_session(uow, self.kit, look, look.credentials)
+        if look.in_doubt:
+            found = await adapter.find(
+                look.credentials, look.bodies[0], look.key, look.since, look.taken
+            )
+            async with self.open_uow() as uow:
+                await looks.record_found(uow, look, found)
+        else:  # part by part
+            seen = [
+                await adapter.read_back(look.credentials, body, published)
+                for body, published in zip(look.bodies, look.receipts, strict=True)
+            ]
+            await self._read_back((look, seen))

@@ -48,7 +48,8 @@ async def approve(uow: UnitOfWork, actor: Actor, post_id: UUID, *, digest: str) 
     """
     post = await posts.get(uow, actor, post_id, needs=Permission.APPROVE)
     plan(PostState(post.state), PostMove.APPROVE)
-    if actor.person_id in await posts.find_editors(uow, post.id):
+    editors = await posts.find_editors(uow, [post.id])
+    if actor.person_id in {each.person_id for each in editors[post.id]}:
         raise SelfApprovalError("you wrote or changed this post; somebody else has to approve it")
     parts = await posts.load_parts(uow, post)
     require_on_targets(uow, actor, Permission.APPROVE, parts)
@@ -127,7 +128,7 @@ async def schedule(uow: UnitOfWork, actor: Actor, post_id: UUID) -> Post:
 
 async def _require_window(uow: UnitOfWork, post: Post) -> None:
     """A post without a time of its own has 24 hours from its approval, unless it says otherwise."""
-    for approval in await posts.find_approvals(uow, post.id, post.revision):
+    for approval in (await posts.find_approvals(uow, [post.id]))[post.id]:
         due = post.due_at or approval.decided_at
         if uow.now > window_end(due_at=due, not_after=post.not_after):
             raise TimePastError("the approved window is over; withdraw and submit it again")

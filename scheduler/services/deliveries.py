@@ -14,8 +14,8 @@ from scheduler.domain.delivery_flow import DeliveryMove, DeliveryState, plan
 from scheduler.domain.people import Actor, Permission
 from scheduler.domain.text import check_text
 from scheduler.errors import ConflictError, InvalidError
+from scheduler.services.holds import close_if_settled
 from scheduler.services.postures import ReasonMissingError
-from scheduler.services.publishing import close_if_settled
 
 #: A release may be set this far ahead, so that many are spread out instead of bursting.
 _LONGEST_DELAY: Final = timedelta(hours=24)
@@ -121,7 +121,7 @@ async def resolve(
     await deliveries.move(
         uow, delivery, action, actor=actor, detail=detail, wake_at=None, fence=fence, **values
     )
-    await close_if_settled(uow, delivery.post_id)
+    await close_if_settled(uow, [delivery.post_id])
     return delivery
 
 
@@ -133,7 +133,7 @@ async def _get(uow: UnitOfWork, actor: Actor, delivery_id: UUID, reason: str) ->
 
 
 async def _refuse_maybe_public(uow: UnitOfWork, delivery: Delivery, *, not_public: bool) -> None:
-    attempts = await deliveries.find_attempts(uow, delivery.id)
+    attempts = (await deliveries.find_attempts(uow, [delivery.id]))[delivery.id]
     if attempts and attempts[-1].outcome == "unknown" and not not_public:
         account = await uow.session.get_one(Account, delivery.account_id)
         raise MaybePublicError(

@@ -86,7 +86,7 @@ async def _find_on_account(
     if delivery.state in _STUCK:
         found.append(_hindrance(f"delivery_{delivery.state}", delivery.reason, account.code))
     if delivery.state == DeliveryState.READY and not found:
-        cleared = await release.clear(uow, delivery, account)
+        cleared = await release.clear(uow, delivery)
         if isinstance(cleared, Obstacle):
             found.append(_hindrance(cleared.code, cleared.message, account.code))
     return found

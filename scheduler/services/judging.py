@@ -1,6 +1,7 @@
 """What the policy in force says of a post."""
 
 from collections.abc import Mapping, Sequence
+from functools import lru_cache
 from typing import Any
 
 from scheduler.db import rules
@@ -20,8 +21,19 @@ class PolicyBlockedError(InvalidError):
 
 async def find_findings(uow: UnitOfWork, parts: PostParts) -> tuple[tuple[Finding, ...], Policy]:
     """What the policy in force says of the post as it stands."""
-    policy = Policy.parse((await rules.get_policy(uow)).body)
-    return evaluate(policy, facts_of(parts)), policy
+    policy = parse((await rules.get_policy(uow)).body)
+    return judge(policy, parts), policy
+
+
+def judge(policy: Policy, parts: PostParts) -> tuple[Finding, ...]:
+    """What the policy says of the post as it stands."""
+    return evaluate(policy, facts_of(parts))
+
+
+@lru_cache(maxsize=4)
+def parse(body: bytes) -> Policy:
+    """The policy of a stored version; parsed once for all deliveries that it judges."""
+    return Policy.parse(body)
 
 
 def facts_of(parts: PostParts) -> PostFacts:

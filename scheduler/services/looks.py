@@ -3,28 +3,30 @@
 A doubtful delivery is sent again only after a look that proves it absent; one that was accepted is read back.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any, Final
 from uuid import UUID
 
-from adapters.base import Adapter, Credentials, Published, ReadBack
+from adapters.base import Credentials, Published, ReadBack
 from adapters.errors import AdapterError
-from scheduler.db import deliveries
-from scheduler.db.tables import Account, Delivery
+from scheduler.canonical import JsonObject
+from scheduler.db import accounts, deliveries, moves
+from scheduler.db.moves import PlannedMove
+from scheduler.db.tables import Account, Attempt, Delivery
 from scheduler.db.uow import UnitOfWork
 from scheduler.domain.delivery_flow import DeliveryMove, DeliveryState
 from scheduler.services import rendering, secrets
+from scheduler.services.holds import Claimed, close_if_settled, hold, locked
 from scheduler.services.kit import Kit
 from scheduler.services.outcomes import (
     backoff,
     end_attempt,
     last_attempt,
-    record_part,
+    plan_part,
     without_looks,
 )
-from scheduler.services.publishing import Claimed, hold, locked
 from scheduler.services.release import Obstacle
 from scheduler.vault.envelope import TokenUnavailableError
 
@@ -51,23 +53,40 @@ class Look:
     receipts: tuple[Published, ...]  #: of the public parts
 
 
-async def start_look(uow: UnitOfWork, kit: Kit, delivery_id: UUID) -> Look | None:
-    """Take a delivery whose time to be looked at has come, so that no other worker looks too."""
-    delivery = await deliveries.lock_waking(uow, delivery_id)
-    if delivery is None:
-        return None
-    account = await uow.session.get_one(Account, delivery.account_id)
-    delivery.wake_at = uow.now + _LOOK_LEASE
-    if not await _can_look(uow, kit.platform(account.platform), delivery):
-        return None
-    try:
-        credentials = await secrets.open_credentials(uow, kit, account)
-    except TokenUnavailableError as exc:
-        await _give_up_looking(uow, delivery, Obstacle(code=exc.code, message=str(exc)))
-        return None
-    attempts = await deliveries.find_attempts(uow, delivery.id)
-    last = attempts[-1]
-    public = [each.request for each in attempts if each.outcome in {"sent", "found"}]
+async def start(
+    uow: UnitOfWork, kit: Kit, delivery_ids: Sequence[UUID]
+) -> list[Look | Exception | None]:
+    """Take deliveries whose time to be looked at has come, so that no other worker looks too."""
+    waking = await deliveries.lock_waking(uow, delivery_ids)
+    owners = await accounts.get_all(uow, {each.account_id for each in waking.values()})
+    sealed = await accounts.find_all_sealed(uow, owners)
+    attempts = await deliveries.find_attempts(uow, waking)
+    told: list[Look | Exception | None] = []
+    for each in delivery_ids:
+        delivery = waking.get(each)
+        if delivery is None or not await _can_look(uow, kit, owners, delivery):
+            told.append(None)
+            continue
+        account = owners[delivery.account_id]
+        try:
+            credentials = secrets.open_found(kit, account, sealed)
+        except TokenUnavailableError as exc:
+            await _give_up_looking(uow, delivery, Obstacle(code=exc.code, message=str(exc)))
+            told.append(None)
+            continue
+        told.append(await _build_look(uow, delivery, account, credentials, attempts[each]))
+    return told
+
+
+async def _build_look(
+    uow: UnitOfWork,
+    delivery: Delivery,
+    account: Account,
+    credentials: Credentials,
+    attempts: Sequence[Attempt],
+) -> Look:
+    last, in_doubt = attempts[-1], delivery.state == DeliveryState.UNKNOWN
+    since = last.started_at - _TAKEN_SINCE
     return Look(
         claimed=Claimed(
             delivery_id=delivery.id,
@@ -76,13 +95,15 @@ async def start_look(uow: UnitOfWork, kit: Kit, delivery_id: UUID) -> Look | Non
             due_at=delivery.due_at or uow.now,
             due_at_s=uow.read_at_s,
         ),
-        in_doubt=delivery.state == DeliveryState.UNKNOWN,
+        in_doubt=in_doubt,
         platform=account.platform,
         credentials=credentials,
-        bodies=tuple(public) if delivery.state == DeliveryState.SENT else (last.request,),
+        bodies=(last.request,)
+        if in_doubt
+        else tuple(each.request for each in attempts if each.outcome in {"sent", "found"}),
         key=last.idempotency_key,
         since=last.started_at,
-        taken=await deliveries.find_remote_ids(uow, account.id, last.started_at - _TAKEN_SINCE),
+        taken=await deliveries.find_remote_ids(uow, account.id, since) if in_doubt else frozenset(),
         receipts=tuple(_published(each) for each in delivery.progress.get("parts", [])),
     )
 
@@ -106,7 +127,8 @@ async def record_found(uow: UnitOfWork, look: Look, found: Published | None) -> 
         return
     end_attempt(attempt, uow.now, "found", remote_id=found.remote_id)
     parts = len(rendering.parts_of(delivery))
-    await record_part(uow, delivery, found, parts)
+    await moves.write(uow, [plan_part(uow, delivery, found, parts)])
+    await close_if_settled(uow, [delivery.post_id])
 
 
 async def record_no_answer(uow: UnitOfWork, look: Look, error: AdapterError) -> None:
@@ -130,9 +152,25 @@ async def _give_up_looking(uow: UnitOfWork, delivery: Delivery, obstacle: Obstac
     delivery.reason = f"unverified: {obstacle.message}"
 
 
-async def record_read_back(uow: UnitOfWork, look: Look, seen: Sequence[ReadBack]) -> None:
+async def record_read_back(
+    uow: UnitOfWork, looked: Sequence[tuple[Look, Sequence[ReadBack]]]
+) -> list[Exception | None]:
     """Write whether what is public, part by part, is what was approved."""
-    delivery, _ = await locked(uow, look.claimed)
+    fences = {look.claimed.delivery_id: look.claimed.fence for look, _ in looked}
+    held = await deliveries.lock_all(uow, fences)
+    planned, told = [], list[Exception | None]()
+    for look, seen in looked:
+        delivery = held.get(look.claimed.delivery_id)
+        if delivery is None:
+            told.append(deliveries.passed_on(look.claimed.delivery_id))
+            continue
+        planned.append(_plan_read_back(uow, delivery, seen))
+        told.append(None)
+    await moves.write(uow, planned)
+    return told
+
+
+def _plan_read_back(uow: UnitOfWork, delivery: Delivery, seen: Sequence[ReadBack]) -> PlannedMove:
     evidence = [f"sha256:{part.evidence_sha256}" for part in seen]
     differences = [
         f"{index}:{code}"
@@ -140,11 +178,9 @@ async def record_read_back(uow: UnitOfWork, look: Look, seen: Sequence[ReadBack]
         for code in (part.differences if part.found else ("gone",))
     ]
     if not differences:
-        await deliveries.move(
-            uow, delivery, DeliveryMove.VERIFY, detail={"evidence": evidence}, wake_at=None
-        )
-        return
-    await deliveries.move(
+        detail: JsonObject = {"evidence": evidence}
+        return moves.plan(uow, delivery, DeliveryMove.VERIFY, detail=detail, wake_at=None)
+    return moves.plan(
         uow,
         delivery,
         DeliveryMove.DRIFT,
@@ -154,8 +190,11 @@ async def record_read_back(uow: UnitOfWork, look: Look, seen: Sequence[ReadBack]
     )
 
 
-async def _can_look(uow: UnitOfWork, adapter: Adapter, delivery: Delivery) -> bool:
-    can = adapter.capabilities
+async def _can_look(
+    uow: UnitOfWork, kit: Kit, owners: Mapping[UUID, Account], delivery: Delivery
+) -> bool:
+    can = kit.platform(owners[delivery.account_id].platform).capabilities
+    delivery.wake_at = uow.now + _LOOK_LEASE
     if delivery.state == DeliveryState.SENT:
         if not can.read_back:
             delivery.wake_at = None

@@ -4,6 +4,7 @@ An adapter's exception class is the decision: `UnavailableError` and `RateLimite
 `ContentRejectedError` definitely refused, and everything else may be public and waits for a look-up.
 """
 
+from collections.abc import Sequence
 from datetime import datetime, timedelta
 from typing import Any, Final
 from uuid import UUID
@@ -20,21 +21,15 @@ from adapters.errors import (
 )
 from scheduler.canonical import JsonObject
 from scheduler.clock import iso
-from scheduler.db import deliveries
+from scheduler.db import deliveries, moves
+from scheduler.db.moves import PlannedMove
 from scheduler.db.tables import Account, Attempt, Delivery
 from scheduler.db.uow import UnitOfWork
 from scheduler.domain.delivery_flow import DeliveryMove, DeliveryState
 from scheduler.services import accounts
+from scheduler.services.holds import Claimed, close_if_settled, expire, hold, locked
 from scheduler.services.kit import Kit
-from scheduler.services.publishing import (
-    CLAIM_LEASE,
-    Claimed,
-    Intent,
-    close_if_settled,
-    expire,
-    hold,
-    locked,
-)
+from scheduler.services.publishing import CLAIM_LEASE, Intent
 from scheduler.services.release import Obstacle
 
 READ_BACK_DELAY: Final = timedelta(seconds=1)
@@ -44,25 +39,54 @@ _LONGEST_BACKOFF: Final = timedelta(minutes=2)
 Outcome = Published | AdapterError
 
 
-async def record(uow: UnitOfWork, kit: Kit, intent: Intent, outcome: Outcome) -> bool:
-    """Write what came of a sent intent; True when the thread has another part to send."""
-    delivery, account = await locked(uow, intent.work.claimed)
-    attempt = await uow.session.get_one(Attempt, intent.attempt_id)
-    match outcome:
-        case Published():
+async def record(
+    uow: UnitOfWork, kit: Kit, ended: Sequence[tuple[Intent, Outcome]]
+) -> list[bool | Exception]:
+    """Write what came of sent intents; True for a thread that has another part to send."""
+    fences = {intent.work.claimed.delivery_id: intent.work.claimed.fence for intent, _ in ended}
+    held = await deliveries.lock_all(uow, fences)
+    attempts = await deliveries.get_attempts(uow, [intent.attempt_id for intent, _ in ended])
+    sent: list[PlannedMove] = []
+    told: list[bool | Exception] = []
+    for intent, outcome in ended:
+        delivery = held.get(intent.work.claimed.delivery_id)
+        if delivery is None:
+            told.append(deliveries.passed_on(intent.work.claimed.delivery_id))
+            continue
+        attempt = attempts[intent.attempt_id]
+        if isinstance(outcome, Published):
             end_attempt(attempt, uow.now, "sent", remote_id=outcome.remote_id)
-            return await record_part(uow, delivery, outcome, intent.work.parts)
+            move = plan_part(uow, delivery, outcome, intent.work.parts)
+            told.append(move.values["state"] == DeliveryState.PREPARING)
+            sent.append(move)
+        else:
+            await _record_failure(uow, kit, delivery, intent, attempt, outcome)
+            told.append(False)
+    await moves.write(uow, sent)
+    await close_if_settled(uow, {move.delivery.post_id for move in sent})
+    return told
+
+
+async def _record_failure(
+    uow: UnitOfWork,
+    kit: Kit,
+    delivery: Delivery,
+    intent: Intent,
+    attempt: Attempt,
+    error: AdapterError,
+) -> None:
+    account = await uow.session.get_one(Account, delivery.account_id, populate_existing=True)
+    match error:
         case OutcomeUnknownError():
-            end_attempt(attempt, uow.now, "unknown", error=outcome)
+            end_attempt(attempt, uow.now, "unknown", error=error)
             settle = kit.platform(account.platform).capabilities.settle
-            await _doubt(uow, delivery, outcome.code, str(outcome), intent.deadline + settle)
+            await _doubt(uow, delivery, error.code, str(error), intent.deadline + settle)
         case ContentRejectedError():
-            end_attempt(attempt, uow.now, "rejected", error=outcome)
-            await reject(uow, delivery, outcome)
+            end_attempt(attempt, uow.now, "rejected", error=error)
+            await reject(uow, delivery, error)
         case _:
-            end_attempt(attempt, uow.now, "not_sent", error=outcome)
-            await put_off(uow, delivery, account, outcome)
-    return False
+            end_attempt(attempt, uow.now, "not_sent", error=error)
+            await put_off(uow, delivery, account, error)
 
 
 async def record_unprepared(
@@ -162,45 +186,30 @@ async def end_window(uow: UnitOfWork, delivery_id: UUID) -> None:
         await hold(uow, delivery, Obstacle(code="late", message=f"it could not leave: {why}"))
 
 
-async def record_part(
-    uow: UnitOfWork, delivery: Delivery, published: Published, parts: int
-) -> bool:
+def plan_part(uow: UnitOfWork, delivery: Delivery, published: Published, parts: int) -> PlannedMove:
     """Keep the receipt of a public part; the last one makes the delivery sent."""
     receipt = {"id": published.remote_id, "url": published.url, "ref": published.ref}
     receipts = [*delivery.progress.get("parts", []), receipt]
-    progress = {**without_looks(delivery), "parts": receipts, "tries": 0, "refresh": False}
-    first = {"remote_id": receipts[0]["id"], "remote_url": receipts[0]["url"]}
-    detail: JsonObject = {"part": delivery.next_part, "remote": published.remote_id}
     unknown = delivery.state == DeliveryState.UNKNOWN
-    if len(receipts) < parts:
+    values = {
+        "progress": {**without_looks(delivery), "parts": receipts, "tries": 0, "refresh": False},
+        "remote_id": receipts[0]["id"],
+        "remote_url": receipts[0]["url"],
+        "reason": "",
+    }
+    if len(receipts) == parts:
+        move = DeliveryMove.FOUND if unknown else DeliveryMove.SENT
+        values |= {"sent_at": uow.now, "wake_at": uow.now + READ_BACK_DELAY}
+    else:
         move = DeliveryMove.PART_FOUND if unknown else DeliveryMove.PART_SENT
-        await deliveries.move(
-            uow,
-            delivery,
-            move,
-            detail=detail,
-            progress=progress,
-            next_part=len(receipts),
-            **first,
-            reason="",
-            wake_at=uow.now,
-            fence=delivery.fence + (1 if unknown else 0),
-            lease_until=None if unknown else uow.now + CLAIM_LEASE,
-        )
-        return True
-    await deliveries.move(
-        uow,
-        delivery,
-        DeliveryMove.FOUND if unknown else DeliveryMove.SENT,
-        detail=detail,
-        progress=progress,
-        reason="",
-        **first,
-        sent_at=uow.now,
-        wake_at=uow.now + READ_BACK_DELAY,
-    )
-    await close_if_settled(uow, delivery.post_id)
-    return False
+        values |= {
+            "next_part": len(receipts),
+            "wake_at": uow.now,
+            "fence": delivery.fence + (1 if unknown else 0),
+            "lease_until": None if unknown else uow.now + CLAIM_LEASE,
+        }
+    detail: JsonObject = {"part": delivery.next_part, "remote": published.remote_id}
+    return moves.plan(uow, delivery, move, detail=detail, **values)
 
 
 async def _doubt(

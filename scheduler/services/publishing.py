@@ -1,4 +1,4 @@
-"""The transactions of publishing: claim, prepare, intend, record. The network calls lie between them.
+"""The transactions of publishing: claim, prepare, intend, each for many deliveries. The network calls lie between them.
 
 Nothing here waits for a platform. The order is fixed: the intent (attempt, key, request digest, deadline, fence) is
 committed before the first byte leaves, and every write carries the fence of the claim.
@@ -7,43 +7,40 @@ committed before the first byte leaves, and every write carries the fence of the
 import hashlib
 import hmac
 import json
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from datetime import datetime, timedelta
-from typing import Any, Final
+from typing import Any, Final, TypeVar
 from uuid import UUID
-
-from sqlmodel import col, select
 
 from adapters.base import Credentials, MediaRef
 from scheduler.canonical import sha256_hex
 from scheduler.clock import from_iso, iso
-from scheduler.db import deliveries, posts, rules
-from scheduler.db.tables import Account, Attempt, Delivery, Post
+from scheduler.db import accounts, deliveries, moves, rules
+from scheduler.db.cases import Case
+from scheduler.db.moves import PlannedMove
+from scheduler.db.tables import Attempt, Delivery
 from scheduler.db.uow import UnitOfWork
 from scheduler.domain.content import idempotency_key
-from scheduler.domain.delivery_flow import CLOSING, DeliveryMove, DeliveryState
+from scheduler.domain.delivery_flow import DeliveryMove, DeliveryState
 from scheduler.domain.lateness import Timing
-from scheduler.domain.post_flow import PostMove, PostState
-from scheduler.services import rendering, secrets
+from scheduler.services import release, rendering, secrets
+from scheduler.services.holds import Claimed, locked
 from scheduler.services.kit import Kit
-from scheduler.services.release import Clearance, Obstacle, clear, judge_time
+from scheduler.services.release import Bench, Clearance, Obstacle
 from scheduler.services.rendering import PayloadPart
 
 #: How much longer than the platform's time-out a lease lasts (R2): the record is written within it.
 LEASE_MARGIN: Final = timedelta(seconds=10)
+#: How long after its intent a request may start; later it stays here.
+_SEND_WITHIN: Final = LEASE_MARGIN / 2
 #: How long a claim may wait for its instant and prepare.
 CLAIM_LEASE: Final = timedelta(seconds=60)
 
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Claimed:
-    """What a worker has in hand: valid as long as the fence is."""
-
-    delivery_id: UUID
-    account_id: UUID
-    fence: int
-    due_at: datetime
-    due_at_s: float  #: the same instant on this host's monotonic clock
+Asked = TypeVar("Asked")
+Told = TypeVar("Told")
+#: Why a delivery does not leave now.
+Refusal = Obstacle | Timing
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -94,36 +91,81 @@ async def claim(
     )
 
 
-async def prepare(uow: UnitOfWork, kit: Kit, claimed: Claimed) -> Work | None:
-    """Start, or go on with, a delivery; None when it must not leave and was held."""
-    delivery, account = await locked(uow, claimed)
-    cleared = await clear(uow, delivery, account)
-    if isinstance(cleared, Obstacle):
-        await hold(uow, delivery, cleared)
-        return None
-    if not await _is_in_time(uow, delivery, cleared, may_be_early=True):
-        return None
-    post = await uow.session.get_one(Post, delivery.post_id)
-    progress = dict(delivery.progress)
-    progress.setdefault("created_at", iso(max(uow.now, claimed.due_at)))
-    if delivery.state == DeliveryState.CLAIMED:
-        await deliveries.move(uow, delivery, DeliveryMove.PREPARE, progress=progress)
+async def prepare(
+    uow: UnitOfWork, kit: Kit, claims: Sequence[Claimed]
+) -> list[Work | Refusal | Exception]:
+    """Start, or go on with, deliveries; one that must not leave is answered with the reason and left as it is."""
+    bench = await _load(uow, claims)
+    in_use = {case.account.id for case in bench.cases.values()}
+    sealed = await accounts.find_all_sealed(uow, in_use)
+    planned: list[PlannedMove] = []
+
+    def one(claimed: Claimed) -> Work | Refusal:
+        case = _case(bench, claimed)
+        verdict = bench.judge(case)
+        if not isinstance(verdict, Clearance) and verdict is not Timing.EARLY:
+            return verdict
+        progress = dict(case.delivery.progress)
+        progress.setdefault("created_at", iso(max(uow.now, claimed.due_at)))
+        credentials = secrets.open_found(kit, case.account, sealed)
+        work = _build_work(kit, case, claimed, credentials, progress, uow.now)
+        if case.delivery.state == DeliveryState.CLAIMED:
+            planned.append(moves.plan(uow, case.delivery, DeliveryMove.PREPARE, progress=progress))
+        return work
+
+    told = _each(claims, one)
+    await moves.write(uow, planned)
+    return told
+
+
+async def _load(uow: UnitOfWork, claims: Sequence[Claimed]) -> Bench:
+    """The cases that are still in this worker's hands."""
+    held = await deliveries.lock_all(uow, {each.delivery_id: each.fence for each in claims})
+    return await release.load(uow, held.values())
+
+
+def _case(bench: Bench, claimed: Claimed) -> Case:
+    if claimed.delivery_id not in bench.cases:
+        raise deliveries.passed_on(claimed.delivery_id)
+    return bench.cases[claimed.delivery_id]
+
+
+def _each(asked: Sequence[Asked], one: Callable[[Asked], Told]) -> list[Told | Exception]:
+    """The answer to each; what breaks one delivery is its own answer and does not stop the others."""
+    told: list[Told | Exception] = []
+    for each in asked:
+        try:
+            told.append(one(each))
+        except Exception as exc:  # noqa: BLE001 - it is raised to whoever has this delivery in hand
+            told.append(exc)
+    return told
+
+
+def _build_work(
+    kit: Kit,
+    case: Case,
+    claimed: Claimed,
+    credentials: Credentials,
+    progress: Mapping[str, Any],
+    now: datetime,
+) -> Work:
+    delivery, platform = case.delivery, case.account.platform
     parts = rendering.parts_of(delivery)
     receipts = progress.get("parts", [])
     return Work(
         claimed=claimed,
-        platform=account.platform,
-        credentials=await secrets.open_credentials(uow, kit, account),
+        platform=platform,
+        credentials=credentials,
         payload=parts[delivery.next_part],
         part=delivery.next_part,
         parts=len(parts),
-        key=idempotency_key(str(delivery.id), post.revision, delivery.next_part),
+        key=idempotency_key(str(delivery.id), case.post.revision, delivery.next_part),
         created_at=from_iso(progress["created_at"]) + timedelta(milliseconds=delivery.next_part),
         media_receipts={
             media.sha256: kept["ref"]
             for media in parts[delivery.next_part].media
             if (kept := progress.get("media", {}).get(media.sha256)) is not None
-            and _is_good_receipt(kit, account.platform, delivery.id, media, kept, uow.now)
+            and _is_good_receipt(kit, platform, delivery.id, media, kept, now)
         },
         parent=receipts[-1]["ref"] if receipts else None,
         root=receipts[0]["ref"] if receipts else None,
@@ -164,38 +206,51 @@ async def save_media(
     delivery.progress = {**delivery.progress, "media": receipts}
 
 
-async def intend(uow: UnitOfWork, kit: Kit, work: Work, body: bytes) -> Intent | None:
-    """Commit to sending exactly these bytes now; None when it must not leave (R1, R2, R5-R8)."""
+async def intend(
+    uow: UnitOfWork, kit: Kit, ready: Sequence[tuple[Work, bytes]]
+) -> list[Intent | Refusal | Exception]:
+    """Commit to sending exactly these bytes now (R1, R2, R5-R8).
+
+    One that must not leave is answered with the reason and left as it is.
+    """
     await rules.enter_gate(uow, exclusive=False)
-    delivery, account = await locked(uow, work.claimed)
-    cleared = await clear(uow, delivery, account)
-    if isinstance(cleared, Obstacle):
-        await hold(uow, delivery, cleared)
-        return None
-    if not await _is_in_time(uow, delivery, cleared):
-        return None
-    return await _commit_intent(uow, kit, work, delivery, cleared, body)
+    bench = await _load(uow, [work.claimed for work, _ in ready])
+    planned: list[PlannedMove] = []
+
+    def one(asked: tuple[Work, bytes]) -> Intent | Refusal:
+        work, body = asked
+        case = _case(bench, work.claimed)
+        verdict = bench.judge(case)
+        if not isinstance(verdict, Clearance):
+            return verdict
+        timeout = kit.platform(work.platform).capabilities.publish_timeout
+        attempt = _build_attempt(work, case.delivery, body, uow.now, timeout)
+        planned.append(_plan_intent(uow, case.delivery, attempt, verdict))
+        uow.session.add(attempt)
+        return Intent(
+            work=work,
+            attempt_id=attempt.id,
+            body=body,
+            deadline=attempt.deadline,
+            send_before_s=uow.asked_at_s + _SEND_WITHIN.total_seconds(),
+            record_before_s=uow.asked_at_s + (timeout + LEASE_MARGIN).total_seconds(),
+        )
+
+    told = _each(ready, one)
+    await moves.write(uow, planned)
+    return told
 
 
-async def _commit_intent(
-    uow: UnitOfWork,
-    kit: Kit,
-    work: Work,
-    delivery: Delivery,
-    cleared: Clearance,
-    body: bytes,
-) -> Intent:
-    timeout = kit.platform(work.platform).capabilities.publish_timeout
-    send_within = LEASE_MARGIN / 2
-    attempt = _build_attempt(work, delivery, body, uow.now, uow.now + send_within + timeout)
-    uow.session.add(attempt)
-    await deliveries.move(
+def _plan_intent(
+    uow: UnitOfWork, delivery: Delivery, attempt: Attempt, cleared: Clearance
+) -> PlannedMove:
+    return moves.plan(
         uow,
         delivery,
         DeliveryMove.INTENT,
         detail={
             "attempt": attempt.number,
-            "part": work.part,
+            "part": attempt.part,
             "request": f"sha256:{attempt.request_sha256}",
             "digest": cleared.digest,
             "approval": str(cleared.approval_id),
@@ -204,20 +259,12 @@ async def _commit_intent(
             "fence": delivery.fence,
         },
         attempts=attempt.number,
-        lease_until=attempt.deadline + LEASE_MARGIN / 2,
-    )
-    return Intent(
-        work=work,
-        attempt_id=attempt.id,
-        body=body,
-        deadline=attempt.deadline,
-        send_before_s=uow.asked_at_s + send_within.total_seconds(),
-        record_before_s=uow.asked_at_s + (timeout + LEASE_MARGIN).total_seconds(),
+        lease_until=attempt.deadline + LEASE_MARGIN - _SEND_WITHIN,
     )
 
 
 def _build_attempt(
-    work: Work, delivery: Delivery, body: bytes, now: datetime, deadline: datetime
+    work: Work, delivery: Delivery, body: bytes, now: datetime, timeout: timedelta
 ) -> Attempt:
     return Attempt(
         delivery_id=delivery.id,
@@ -228,94 +275,9 @@ def _build_attempt(
         request=body,
         request_sha256=sha256_hex(body),
         started_at=now,
-        deadline=deadline,
+        deadline=now + _SEND_WITHIN + timeout,
         evidence={},
     )
-
-
-async def hold(uow: UnitOfWork, delivery: Delivery, obstacle: Obstacle) -> None:
-    """Stop a delivery until a person releases or ends it."""
-    await deliveries.move(
-        uow,
-        delivery,
-        DeliveryMove.HOLD,
-        detail={"code": obstacle.code, "why": obstacle.message},
-        reason=f"{obstacle.code}: {obstacle.message}",
-        fence=delivery.fence + 1,
-        wake_at=None,
-    )
-
-
-async def unclaim(uow: UnitOfWork, claimed: Claimed) -> None:
-    """Give a delivery back unsent, for the next worker; a shutdown does this."""
-    delivery, _ = await locked(uow, claimed)
-    await deliveries.move(
-        uow, delivery, DeliveryMove.UNCLAIM, fence=delivery.fence + 1, wake_at=claimed.due_at
-    )
-
-
-async def locked(uow: UnitOfWork, claimed: Claimed) -> tuple[Delivery, Account]:
-    """The delivery if this claim is still good, and its account as it is now."""
-    delivery = await deliveries.lock(uow, claimed.delivery_id, claimed.fence)
-    account = await uow.session.get_one(Account, delivery.account_id, populate_existing=True)
-    return delivery, account
-
-
-async def _is_in_time(
-    uow: UnitOfWork, delivery: Delivery, cleared: Clearance, *, may_be_early: bool = False
-) -> bool:
-    post = await uow.session.get_one(Post, delivery.post_id)
-    verdict = judge_time(now=uow.now, post=post, delivery=delivery, approved_at=cleared.approved_at)
-    match verdict:
-        case Timing.IN_TIME:
-            return True
-        case Timing.EARLY if may_be_early:
-            return True
-        case Timing.EARLY:
-            # Only a changed row or a jumping clock gets here: wait for the approved instant.
-            await deliveries.move(
-                uow,
-                delivery,
-                DeliveryMove.UNCLAIM,
-                fence=delivery.fence + 1,
-                wake_at=max(each for each in (post.due_at, delivery.due_at) if each),
-            )
-        case Timing.LATE:
-            late = Obstacle(
-                code="late", message=f"more than {post.late_minutes} minutes after its time"
-            )
-            await hold(uow, delivery, late)
-        case Timing.EXPIRED:
-            await expire(uow, delivery)
-    return False
-
-
-async def expire(uow: UnitOfWork, delivery: Delivery) -> None:
-    """End what was never public; a thread that is public in part waits for a person instead."""
-    if delivery.progress.get("parts"):
-        if delivery.state != DeliveryState.HELD:
-            over = Obstacle(code="window_over", message="the window ended; a part is public")
-            await hold(uow, delivery, over)
-        return
-    await deliveries.move(
-        uow,
-        delivery,
-        DeliveryMove.EXPIRE,
-        reason="expired: the approved window is over",
-        fence=delivery.fence + 1,
-        wake_at=None,
-    )
-    await close_if_settled(uow, delivery.post_id)
-
-
-async def close_if_settled(uow: UnitOfWork, post_id: UUID) -> None:
-    """Close a scheduled post when nothing more happens to any of its deliveries by itself."""
-    post = await uow.session.get_one(Post, post_id, with_for_update=True, populate_existing=True)
-    states = await uow.session.scalars(
-        select(col(Delivery.state)).where(col(Delivery.post_id) == post_id)
-    )
-    if post.state == PostState.SCHEDULED and set(states) <= CLOSING:
-        await posts.move(uow, post, PostMove.CLOSE, actor=None)
 
 
 def _is_good_receipt(

@@ -1,18 +1,19 @@
-"""May this delivery leave now? One function, asked inside the intent transaction (R7)."""
+"""May this delivery leave now? One pure function over fresh rows, asked inside the intent transaction (R7)."""
 
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from uuid import UUID
 
-from scheduler.db import persons, posts, rules
+from scheduler.db import cases, rules
+from scheduler.db.cases import Case
 from scheduler.db.posts import PostParts
-from scheduler.db.tables import Account, Approval, Delivery, Post
+from scheduler.db.tables import Approval, Delivery, PolicyVersion, Post, Posture
 from scheduler.db.uow import UnitOfWork
 from scheduler.domain.lateness import Timing, timing, window_end
 from scheduler.domain.people import Permission
 from scheduler.domain.post_flow import PostState
-from scheduler.services import rendering
-from scheduler.services.judging import find_findings, is_blocking
+from scheduler.services import judging, rendering
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -33,22 +34,59 @@ class Clearance:
     policy: str
 
 
-async def clear(uow: UnitOfWork, delivery: Delivery, account: Account) -> Clearance | Obstacle:
-    """Check posture, account, content, approval, roles, policy and window against fresh rows."""
-    if (stop := await rules.find_stop(uow)) is not None:
-        return Obstacle(code="stopped", message=f"publishing is stopped: {stop.reason}")
-    if account.state != "active":
-        return Obstacle(code="account_out_of_service", message=account.state_reason)
-    post = await uow.session.get_one(Post, delivery.post_id, populate_existing=True)
-    if post.state != PostState.SCHEDULED:
-        return Obstacle(code="post_not_scheduled", message=f"the post is {post.state}")
-    parts = await posts.load_parts(uow, post)
-    if (changed := _find_change(parts)) is not None:
-        return changed
-    approval = await _find_valid_approval(uow, parts)
-    if isinstance(approval, Obstacle):
-        return approval
-    return await _judge_policy(uow, parts, approval)
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Bench:
+    """Deliveries to be judged, with what is in force for everybody; all read in one transaction."""
+
+    now: datetime
+    stop: Posture | None
+    policy: PolicyVersion
+    cases: Mapping[UUID, Case]
+    changes: Mapping[UUID, Obstacle | None]  #: by post: is its content still what was approved
+
+    def clear(self, case: Case) -> Clearance | Obstacle:
+        """Check posture, account, content, approval, roles and policy; the time is another question."""
+        if self.stop is not None:
+            message = f"publishing is stopped: {self.stop.reason}"
+            return Obstacle(code="stopped", message=message)
+        if case.account.state != "active":
+            return Obstacle(code="account_out_of_service", message=case.account.state_reason)
+        if case.post.state != PostState.SCHEDULED:
+            return Obstacle(code="post_not_scheduled", message=f"the post is {case.post.state}")
+        if (changed := self.changes[case.post.id]) is not None:
+            return changed
+        approval = _find_valid_approval(case, self.now)
+        if isinstance(approval, Obstacle):
+            return approval
+        return _judge_policy(case, self.policy, approval)
+
+    def judge(self, case: Case) -> Clearance | Obstacle | Timing:
+        """Whether the delivery may leave now: cleared, or why not; a cleared one may be early or late."""
+        cleared = self.clear(case)
+        if isinstance(cleared, Obstacle):
+            return cleared
+        verdict = judge_time(
+            now=self.now, post=case.post, delivery=case.delivery, approved_at=cleared.approved_at
+        )
+        return cleared if verdict is Timing.IN_TIME else verdict
+
+
+async def load(uow: UnitOfWork, deliveries: Collection[Delivery]) -> Bench:
+    found = await cases.load(uow, deliveries)
+    parts = {case.post.id: case.parts for case in found.values()}
+    return Bench(
+        now=uow.now,
+        stop=await rules.find_stop(uow),
+        policy=await rules.get_policy(uow),
+        cases=found,
+        changes={post_id: _find_change(each) for post_id, each in parts.items()},
+    )
+
+
+async def clear(uow: UnitOfWork, delivery: Delivery) -> Clearance | Obstacle:
+    """Check one delivery against fresh rows."""
+    bench = await load(uow, [delivery])
+    return bench.clear(bench.cases[delivery.id])
 
 
 def judge_time(*, now: datetime, post: Post, delivery: Delivery, approved_at: datetime) -> Timing:
@@ -73,35 +111,28 @@ def _find_change(parts: PostParts) -> Obstacle | None:
     return None
 
 
-async def _find_valid_approval(uow: UnitOfWork, parts: PostParts) -> Approval | Obstacle:
+def _find_valid_approval(case: Case, now: datetime) -> Approval | Obstacle:
     """An approval of this digest, by a person who may still approve it now."""
-    post = parts.post
-    editors = await posts.find_editors(uow, post.id) | {post.author_id}
     reason = "nobody approved this revision"
-    for approval in await posts.find_approvals(uow, post.id, post.revision):
-        if approval.digest != post.digest:
+    for approval in case.approvals:
+        if approval.digest != case.post.digest:
             reason = "the approval is for other content"
             continue
-        if approval.person_id in editors:
+        if approval.person_id in case.editors:
             reason = "the approver wrote or changed the post"
             continue
-        person = await persons.get(uow, approval.person_id)
-        actor = await persons.load_actor(uow, person, via="worker")
-        if all(actor.may(Permission.APPROVE, path, now=uow.now) for path in parts.paths):
+        actor = case.approvers.get(approval.person_id)
+        if actor and all(actor.may(Permission.APPROVE, path, now=now) for path in case.parts.paths):
             return approval
         reason = "the approver may no longer approve for this mission"
     return Obstacle(code="approval_lost", message=reason)
 
 
-async def _judge_policy(
-    uow: UnitOfWork, parts: PostParts, approval: Approval
-) -> Clearance | Obstacle:
+def _judge_policy(case: Case, policy: PolicyVersion, approval: Approval) -> Clearance | Obstacle:
     """A policy activated after the approval is asked again; the one it was approved under was."""
-    policy = (await rules.get_policy(uow)).digest
-    if policy != approval.policy:
-        findings, _ = await find_findings(uow, parts)
-        for finding in findings:
-            if is_blocking(finding):
+    if policy.digest != approval.policy:
+        for finding in judging.judge(judging.parse(policy.body), case.parts):
+            if judging.is_blocking(finding):
                 return Obstacle(
                     code="policy_blocked", message=f"rule {finding.rule}: {finding.message}"
                 )
@@ -109,5 +140,5 @@ async def _judge_policy(
         digest=approval.digest,
         approval_id=approval.id,
         approved_at=approval.decided_at,
-        policy=policy,
+        policy=policy.digest,
     )

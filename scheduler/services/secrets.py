@@ -1,5 +1,8 @@
 """Sealed secrets of accounts: from the row to the adapter's credentials and back, never anywhere else."""
 
+from collections.abc import Mapping
+from uuid import UUID
+
 from sqlmodel import col, select
 
 from adapters.base import Credentials
@@ -49,12 +52,29 @@ async def open_credentials(uow: UnitOfWork, kit: Kit, account: Account) -> Crede
     Raises:
         TokenUnavailableError: nothing sealed, another row's seal, or the key is not in the key file.
     """
+    return open_found(kit, account, await accounts.find_all_sealed(uow, [account.id]))
+
+
+def open_found(
+    kit: Kit,
+    account: Account,
+    found: Mapping[tuple[UUID, str], tuple[SealedToken, DataKey]],
+) -> Credentials:
+    """The same, from what `accounts.find_all_sealed` has read."""
+
+    def opened(kind: str) -> str | None:
+        sealed = found.get((account.id, kind))
+        if sealed is None:
+            return None
+        row, key = sealed
+        return kit.vault.open(row.blob, wrapped_key(key), _context(row, account))
+
     return Credentials(
         base_url=account.base_url,
         external_id=account.external_id,
         identifier=account.identifier,
-        secret=await _open(uow, kit, account, "secret") or "",
-        session=await _open(uow, kit, account, "session"),
+        secret=opened("secret") or "",
+        session=opened("session"),
     )
 
 
@@ -69,14 +89,6 @@ async def shred(uow: UnitOfWork, account: Account) -> None:
     keys = await uow.session.scalars(select(DataKey).where(col(DataKey.subject) == str(account.id)))
     for key in keys:
         await uow.session.delete(key)
-
-
-async def _open(uow: UnitOfWork, kit: Kit, account: Account, kind: str) -> str | None:
-    found = await accounts.find_sealed(uow, account.id, kind)
-    if found is None:
-        return None
-    row, key = found
-    return kit.vault.open(row.blob, wrapped_key(key), _context(row, account))
 
 
 async def _data_key(uow: UnitOfWork, kit: Kit, account: Account) -> DataKey:

@@ -86,7 +86,7 @@ class Yard:
     async def attempts(self, post: Post) -> list[Attempt]:
         delivery = await self.the(post)
         async with self.world.app.open_uow.read() as uow:
-            return list(await rows.find_attempts(uow, delivery.id))
+            return (await rows.find_attempts(uow, [delivery.id]))[delivery.id]
 
     async def until_state(self, post: Post, *states: str) -> Delivery:
         await until(lambda: self._is_in(post, states), f"{states}")

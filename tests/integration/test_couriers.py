@@ -20,9 +20,10 @@ from scheduler.db.tables import Attempt, Delivery
 from scheduler.db.uow import DatabaseUnavailableError, UnitOfWorkFactory
 from scheduler.publishing.delivering import Courier
 from scheduler.publishing.engine import Engine
-from scheduler.publishing.looking import look_after
+from scheduler.publishing.looking import Looker
 from scheduler.publishing.sequencer import Sequencer
-from scheduler.services import looks, publishing
+from scheduler.services import publishing
+from scheduler.services.holds import Claimed
 from scheduler.services.kit import Kit
 from tests.support.world import World
 
@@ -55,18 +56,18 @@ def _raising(error: Exception) -> Callable[..., Any]:
     return behave
 
 
-async def _claimed(world: World) -> publishing.Claimed:
+async def _claimed(world: World) -> Claimed:
     async with world.app.open_uow() as uow:
         [claimed] = await publishing.claim(uow, worker="one", ahead=AHEAD, limit=9)
     return claimed
 
 
-async def _deliver(world: World, kit: Kit, claimed: publishing.Claimed) -> Delivery:
+async def _deliver(world: World, kit: Kit, claimed: Claimed) -> Delivery:
     await Courier(world.app.open_uow, kit, asyncio.Event()).deliver(claimed)
     return await _the(world, claimed)
 
 
-async def _the(world: World, claimed: publishing.Claimed) -> Delivery:
+async def _the(world: World, claimed: Claimed) -> Delivery:
     async with world.app.open_uow.read() as uow:
         return await uow.session.get_one(Delivery, claimed.delivery_id)
 
@@ -163,10 +164,7 @@ async def test_a_look_that_cannot_tell_is_repeated_and_then_brought_to_a_person(
     for _ in range(8):
         async with world.app.open_uow() as uow:
             await uow.session.execute(update(Delivery).values(wake_at=uow.now))
-        async with world.app.open_uow() as uow:
-            look = await looks.start_look(uow, kit, claimed.delivery_id)
-        assert look is not None
-        await look_after(world.app.open_uow, kit, look)
+        await Looker(world.app.open_uow, kit).look_at(claimed.delivery_id)
         states.append((await _the(world, claimed)).state)
     assert states == ["unknown"] * 7 + ["held"]
 
@@ -178,10 +176,7 @@ async def test_a_look_seals_the_session_that_it_had_to_renew(world: World) -> No
     kit = _kit(world, "needs_refresh", lambda *_: True)
     async with world.app.open_uow() as uow:
         await uow.session.execute(update(Delivery).values(wake_at=uow.now))
-    async with world.app.open_uow() as uow:
-        look = await looks.start_look(uow, kit, claimed.delivery_id)
-    assert look is not None
-    await look_after(world.app.open_uow, kit, look)
+    await Looker(world.app.open_uow, kit).look_at(claimed.delivery_id)
     assert (await _the(world, claimed)).state == "ready"  # proven absent
     async with world.app.open_uow.read() as uow:
         sealed = await accounts.find_sealed(uow, claimed.account_id, "session")

@@ -25,6 +25,7 @@ from scheduler.services import (
     approvals,
     deliveries,
     evidence,
+    holds,
     media,
     outcomes,
     people,
@@ -36,7 +37,10 @@ from scheduler.services import (
 )
 from scheduler.services.accounts import NewAccount, ServerAddressError
 from scheduler.services.deliveries import Resolution
+from scheduler.services.holds import Claimed
 from scheduler.services.people import NewGrant
+from scheduler.services.publishing import Work
+from scheduler.services.release import Obstacle
 from scheduler.services.tokens import EnrolmentRejectedError
 from scheduler.services.writing import LateMinutesError, TargetDeniedError, When, Writing
 from tests.support.pictures import picture
@@ -45,7 +49,7 @@ from tests.support.world import World
 AHEAD = timedelta(seconds=3)
 
 
-async def _claimed(world: World) -> publishing.Claimed:
+async def _claimed(world: World) -> Claimed:
     async with world.app.open_uow() as uow:
         [claimed] = await publishing.claim(uow, worker="one", ahead=AHEAD, limit=9)
     return claimed
@@ -74,9 +78,9 @@ async def test_an_upload_made_for_an_older_description_is_not_used_for_the_new_o
     post = await world.scheduled(texts=_with_picture(sha256, "the wrong description"))
     claimed = await _claimed(world)
     courier = Courier(world.app.open_uow, world.app.kit, asyncio.Event())
-    assert await courier._prepare(claimed) is not None
+    assert await courier._make_ready(claimed) is not None
     async with world.app.open_uow() as uow:
-        await publishing.unclaim(uow, claimed)
+        await holds.unclaim(uow, claimed)
     async with world.as_("hocevar") as (uow, actor):
         changed = Writing(texts=_with_picture(sha256, "Flags at the Forum"))  # type: ignore[arg-type]
         post = await posts.edit(uow, actor, post.id, changed, revision=post.revision)
@@ -92,7 +96,7 @@ async def test_a_receipt_that_somebody_wrote_into_the_database_is_not_used(world
     await world.scheduled(texts=_with_picture(sha256, "Flags"))
     claimed = await _claimed(world)
     courier = Courier(world.app.open_uow, world.app.kit, asyncio.Event())
-    ready = await courier._prepare(claimed)
+    ready = await courier._make_ready(claimed)
     assert ready is not None
     async with world.app.open_uow() as uow:
         delivery = (await uow.session.scalars(select(Delivery))).one()
@@ -100,8 +104,8 @@ async def test_a_receipt_that_somebody_wrote_into_the_database_is_not_used(world
         forged["media"][sha256]["ref"] = "another picture"
         delivery.progress = forged
     async with world.app.open_uow() as uow:
-        work = await publishing.prepare(uow, world.app.kit, claimed)
-    assert work is not None
+        [work] = await publishing.prepare(uow, world.app.kit, [claimed])
+    assert isinstance(work, Work)
     assert work.media_receipts == {}
 
 
@@ -211,7 +215,7 @@ async def test_a_look_up_never_takes_another_post_of_ours_for_the_one_in_doubt(
     assert taken == {public["id"]}
     async with world.app.open_uow.read() as uow:
         account = await uow.session.get_one(Account, first.account_id)
-        [attempt] = await rows.find_attempts(uow, first.id)
+        [attempt] = (await rows.find_attempts(uow, [first.id]))[first.id]
         credentials = await secrets.open_credentials(uow, world.app.kit, account)
     adapter, since = world.app.kit.platform("mastodon"), utc_now() - timedelta(minutes=1)
     assert await adapter.find(credentials, attempt.request, "key", since) is not None
@@ -224,7 +228,8 @@ async def test_a_platform_that_asks_to_wait_past_the_late_limit_brings_the_post_
     await world.scheduled()
     claimed = await _claimed(world)
     async with world.app.open_uow() as uow:
-        assert await publishing.prepare(uow, world.app.kit, claimed) is not None
+        [work] = await publishing.prepare(uow, world.app.kit, [claimed])
+    assert isinstance(work, Work)
     wait = RateLimitedError("wait", code="rate_limited", retry_after=timedelta(hours=6))
     async with world.app.open_uow() as uow:
         await outcomes.record_unprepared(uow, claimed, wait)
@@ -331,6 +336,4 @@ async def _doubtful(world: World) -> None:
     async with world.app.open_uow() as uow:
         delivery = (await uow.session.scalars(select(Delivery).with_for_update())).one()
         assert delivery.state == "unknown"
-        await publishing.hold(
-            uow, delivery, publishing.Obstacle(code="outcome_unknown", message="look")
-        )
+        await holds.hold(uow, delivery, Obstacle(code="outcome_unknown", message="look"))

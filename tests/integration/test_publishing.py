@@ -39,7 +39,7 @@ def _in(seconds: float) -> When:
 
 async def _attempts(world: World, delivery: Delivery) -> list[Attempt]:
     async with world.app.open_uow.read() as uow:
-        return list(await rows.find_attempts(uow, delivery.id))
+        return (await rows.find_attempts(uow, [delivery.id]))[delivery.id]
 
 
 async def test_a_post_is_never_early_and_leaves_at_its_instant(world: World) -> None:

@@ -108,16 +108,16 @@ async def test_r3_a_sending_delivery_is_left_alone_until_deadline_and_settle_tim
     assert delivery.state == "unknown"
     assert delivery.wake_at == intent.deadline + settle
     async with world.app.open_uow() as uow:
-        assert await looks.start_look(uow, world.app.kit, delivery_id) is None
+        assert await looks.start(uow, world.app.kit, [delivery_id]) == [None]
 
 
 async def test_r5_a_worker_whose_claim_was_taken_over_writes_nothing(world: World) -> None:
     intent = await _intent(world)
     async with world.app.open_uow() as uow:
         await uow.session.execute(update(Delivery).values(fence=Delivery.fence + 1))
-    with pytest.raises(StaleStateError):
-        async with world.app.open_uow() as uow:
-            await outcomes.record(uow, world.app.kit, intent, PUBLISHED)
+    async with world.app.open_uow() as uow:
+        [told] = await outcomes.record(uow, world.app.kit, [(intent, PUBLISHED)])
+    assert isinstance(told, StaleStateError)
     delivery = await _only(world)
     assert (delivery.state, delivery.remote_id) == ("sending", None)
 
@@ -209,12 +209,12 @@ async def _intent(world: World) -> Intent:
     async with world.app.open_uow() as uow:
         [claimed] = await publishing.claim(uow, worker="one", ahead=AHEAD, limit=9)
     courier = Courier(world.app.open_uow, world.app.kit, asyncio.Event())
-    ready = await courier._prepare(claimed)
+    ready = await courier._make_ready(claimed)
     assert ready is not None
     work: Work = ready[0]
     async with world.app.open_uow() as uow:
-        intent = await publishing.intend(uow, world.app.kit, work, ready[1])
-    assert intent is not None
+        [intent] = await publishing.intend(uow, world.app.kit, [(work, ready[1])])
+    assert isinstance(intent, Intent)
     return intent
 
 

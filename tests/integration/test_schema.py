@@ -18,6 +18,7 @@ from scheduler.db import migrate
 from scheduler.db.engine import build_engine
 from scheduler.db.tables import Base
 from scheduler.services import publishing, sequencing
+from scheduler.services.publishing import Intent, Work
 from scheduler.services.writing import When
 from tests.integration.services_fixtures import (
     DATABASES,
@@ -236,9 +237,10 @@ async def _fill(world: World, busy: set[int]) -> None:
     await world.draft(when=When(local="2090-06-01T09:00"))
     async with app.open_uow() as uow:
         claims = await publishing.claim(uow, worker="test", ahead=sequencing.LEASE * 0, limit=1)
-        work = await publishing.prepare(uow, app.kit, claims[0])
-        assert work is not None
-        assert await publishing.intend(uow, app.kit, work, b"{}")
+        [work] = await publishing.prepare(uow, app.kit, claims[:1])
+        assert isinstance(work, Work)
+        [intent] = await publishing.intend(uow, app.kit, [(work, b"{}")])
+        assert isinstance(intent, Intent)
     async with app.open_uow() as uow:
         assert await sequencing.seal(uow, app.log_keys, owner="test")
 

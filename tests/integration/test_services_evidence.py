@@ -6,6 +6,7 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import cast
 
 import pytest
 import pytest_asyncio
@@ -32,6 +33,7 @@ from scheduler.domain.people import Permission
 from scheduler.ids import new_id
 from scheduler.services import evidence, proofs, publishing, sequencing
 from scheduler.services.evidence import Verdict
+from scheduler.services.publishing import Intent, Work
 from scheduler.services.scope import require_at_the_top
 from tests.integration.services_fixtures import (
     founder_fixture,  # noqa: F401 - fixtures go by name
@@ -65,15 +67,13 @@ async def _seal(world: World) -> None:
 async def sent_fixture(shared: World) -> Sent:
     variant = [{"text": "Good morning, Fediverse!", "media": []}]
     post = await shared.scheduled(variants={"hq.mastodon": variant})
-    app = shared.app
-    async with app.open_uow() as uow:
+    async with (app := shared.app).open_uow() as uow:
         [claimed] = await publishing.claim(uow, worker="test", ahead=sequencing.LEASE * 0, limit=1)
-        work = await publishing.prepare(uow, app.kit, claimed)
-        assert work is not None
-        assert await publishing.intend(uow, app.kit, work, b'{"status":"Good morning"}')
+        [work] = cast("list[Work]", await publishing.prepare(uow, app.kit, [claimed]))
+        [intent] = await publishing.intend(uow, app.kit, [(work, b'{"status":"Good morning"}')])
+    assert isinstance(intent, Intent)
     await _seal(shared)
-    [delivery] = await shared.deliveries(post)
-    return Sent(shared, post, delivery, await shared.scheduled())
+    return Sent(shared, post, (await shared.deliveries(post))[0], await shared.scheduled())
 
 
 def _request(uow: UnitOfWork) -> ExportRequest:

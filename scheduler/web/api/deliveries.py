@@ -127,7 +127,7 @@ async def _show(step: Step) -> DeliveryWhole:
         **_line(delivery, account),
         attempts=[
             AttemptAnswer(**{name: getattr(attempt, name) for name in fields})
-            for attempt in await rows.find_attempts(step.uow, delivery.id)
+            for attempt in (await rows.find_attempts(step.uow, [delivery.id]))[delivery.id]
         ],
     )
 
