@@ -7,6 +7,7 @@ compact standard-library JSON equals RFC 8785 (`tests/unit/test_canonical.py` co
 import hashlib
 import json
 from collections.abc import Mapping, Sequence
+from functools import lru_cache
 
 JsonValue = None | bool | int | str | Sequence["JsonValue"] | Mapping[str, "JsonValue"]
 JsonObject = Mapping[str, JsonValue]
@@ -22,6 +23,7 @@ def canonical(value: JsonValue) -> bytes:
         ValueError: outside the subset (a float, a key that is not ASCII, depth over 16, a lone surrogate, NUL, …).
     """
     _check(value, MAX_DEPTH)
+    # A lone surrogate is refused by the encoding: UnicodeEncodeError is a ValueError.
     return json.dumps(
         value, sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False
     ).encode()
@@ -32,40 +34,43 @@ def sha256_hex(data: bytes) -> str:
 
 
 def _check(value: object, depth: int) -> None:
+    kind = type(value)
+    if kind is str:
+        if "\x00" in value:  # type: ignore[operator]
+            raise ValueError("text holds NUL")
+    elif kind is dict:
+        _check_depth(depth)
+        for key, child in value.items():  # type: ignore[attr-defined]
+            _check_key(key)
+            _check(child, depth - 1)
+    elif kind is list or kind is tuple:
+        _check_depth(depth)
+        for child in value:  # type: ignore[attr-defined]
+            _check(child, depth - 1)
+    elif value is not None and kind is not bool:
+        _check_rare(value, depth)
+
+
+def _check_rare(value: object, depth: int) -> None:
+    """Numbers, and subclasses of the kinds above."""
     match value:
-        case None | bool():
-            return
-        case str():
-            _check_text(value)
         case int():
             if abs(value) > _MAX_INTEGER:
                 raise ValueError("integers stay below 2^53")
-        case dict() | list() | tuple():
-            if depth == 0:
-                raise ValueError(f"deeper than {MAX_DEPTH}")
-            _check_children(value, depth - 1)
+        case str():
+            _check(str(value), depth)
+        case dict():
+            _check(dict(value), depth)
         case _:
             raise ValueError(f"{type(value).__name__} has no canonical form")
 
 
-def _check_children(
-    value: dict[object, object] | list[object] | tuple[object, ...], depth: int
-) -> None:
-    if isinstance(value, dict):
-        for key in value:
-            _check_key(key)
-        value = list(value.values())
-    for child in value:
-        _check(child, depth)
+def _check_depth(depth: int) -> None:
+    if depth == 0:
+        raise ValueError(f"deeper than {MAX_DEPTH}")
 
 
+@lru_cache(maxsize=4096)  # records have few different keys
 def _check_key(key: object) -> None:
     if not (isinstance(key, str) and key.isascii() and key.isprintable()):
         raise ValueError("keys are printable ASCII")
-
-
-def _check_text(text: str) -> None:
-    if "\x00" in text:
-        raise ValueError("text holds NUL")
-    if not text.isascii() and any("\ud800" <= char <= "\udfff" for char in text):
-        raise ValueError("text holds a lone surrogate")

@@ -129,13 +129,11 @@ def seal_transaction(
         {"id": str(records[0].members["id"]), "i": index} for index in range(len(records))
     ]
     places[-1]["n"] = len(records)
-    hashes = [
-        hashlib.sha256(_place(record, process, place)).digest()
-        for record, place in zip(records, places, strict=True)
-    ]
+    bodies = [_place(record, process, place) for record, place in zip(records, places, strict=True)]
+    hashes = [hashlib.sha256(body).digest() for body in bodies]
     signature = signer.sign(transaction_message(hashes))
     places[-1]["sig"] = _SIGNATURE_PREFIX + encode_base64(signature)
-    bodies = [_place(record, process, place) for record, place in zip(records, places, strict=True)]
+    bodies[-1] = _place(records[-1], process, places[-1])
     if max(map(len, bodies)) > MAX_RECORD_SIZE:
         raise ValueError(f"a record has at most {MAX_RECORD_SIZE} bytes; name large things by hash")
     return bodies

@@ -107,6 +107,15 @@ class UnitOfWorkFactory:
     version: str
     ring: Wake = _no_wake
     _write_gate: asyncio.Lock = field(default_factory=asyncio.Lock)
+    _open: async_sessionmaker[AsyncSession] = field(init=False)
+    _open_to_read: async_sessionmaker[AsyncSession] = field(init=False)
+
+    def __post_init__(self) -> None:
+        reading = self.engine.execution_options(**{READ_ONLY: True})
+        if self.engine.dialect.name == "postgresql":  # one snapshot, as SQLite's WAL gives
+            reading = reading.execution_options(isolation_level="REPEATABLE READ")
+        self._open = async_sessionmaker(self.engine, expire_on_commit=False)
+        self._open_to_read = async_sessionmaker(reading, expire_on_commit=False)
 
     @asynccontextmanager
     async def __call__(self) -> AsyncIterator[UnitOfWork]:
@@ -116,7 +125,7 @@ class UnitOfWorkFactory:
             DatabaseUnavailableError: the database is away, busy beyond its time, or its disk is full.
         """
         with _refusals():
-            async with self._turn(), self._sessions()() as session, session.begin():
+            async with self._turn(), self._open() as session, session.begin():
                 asked_at_s = monotonic_s()
                 uow = UnitOfWork(session, await _clock(session), self.service, asked_at_s)
                 yield uow
@@ -128,21 +137,13 @@ class UnitOfWorkFactory:
     async def read(self) -> AsyncIterator[UnitOfWork]:
         """Open a unit that only reads; what it would write is rolled back."""
         with _refusals():
-            async with self._sessions(read_only=True)() as session:
+            async with self._open_to_read() as session:
                 asked_at_s = monotonic_s()
                 uow = UnitOfWork(session, await _clock(session), self.service, asked_at_s)
                 if self.engine.dialect.name == "postgresql":  # a reader holds nobody up
                     await session.execute(text("SET LOCAL idle_in_transaction_session_timeout = 0"))
                 yield uow
                 session.expunge_all()  # rows stay readable after the end
-
-    def _sessions(self, *, read_only: bool = False) -> async_sessionmaker[AsyncSession]:
-        engine = self.engine
-        if read_only:
-            engine = engine.execution_options(**{READ_ONLY: True})
-            if engine.dialect.name == "postgresql":  # one snapshot, as SQLite's WAL gives
-                engine = engine.execution_options(isolation_level="REPEATABLE READ")
-        return async_sessionmaker(engine, expire_on_commit=False, autoflush=True)
 
     @asynccontextmanager
     async def _turn(self) -> AsyncIterator[None]:

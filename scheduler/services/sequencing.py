@@ -11,7 +11,7 @@ from typing import Final
 
 from scheduler.audit import tree
 from scheduler.audit.keys import LogKeys
-from scheduler.audit.record import parse_record, seal_line
+from scheduler.audit.record import SignedRecord, parse_record, seal_line
 from scheduler.db import log
 from scheduler.db.log import Row
 from scheduler.db.tables import AuditOutbox, Checkpoint
@@ -41,12 +41,13 @@ async def seal(uow: UnitOfWork, keys: LogKeys, *, owner: str) -> int | None:
     sealed_at = uow.now if last is None else max(uow.now, last.signed_at)  # a clock may step back
     leaves: list[Row] = []
     hashes = []
-    for seq, row in enumerate(outbox, start=head.size):
+    for seq, (row, record) in enumerate(outbox, start=head.size):
         line = seal_line(row.body, seq=seq, sealed_at=sealed_at)
         hashes.append(tree.leaf_hash(line))
         row.seq = seq
-        subject = str(parse_record(row.body).on["id"])
-        leaves.append({"seq": seq, "line": line, "hash": hashes[-1], "subject": subject})
+        leaves.append(
+            {"seq": seq, "line": line, "hash": hashes[-1], "subject": str(record.on["id"])}
+        )
     extended = tree.Frontier.from_json(head.size, head.frontier).extend(hashes)
     await log.append(uow, leaves, extended.as_rows())
     head.size, head.frontier = extended.frontier.size, extended.frontier.as_json()
@@ -55,9 +56,13 @@ async def seal(uow: UnitOfWork, keys: LogKeys, *, owner: str) -> int | None:
     return len(found)
 
 
-def _whole_transactions(found: Sequence[AuditOutbox]) -> list[AuditOutbox]:
+def _whole_transactions(found: Sequence[AuditOutbox]) -> list[tuple[AuditOutbox, SignedRecord]]:
     """Without the records whose transaction the batch cuts in two: a signed head covers whole ones only."""
-    records = [(row, parse_record(row.body).transaction) for row in found]
-    here = Counter(transaction.id for _, transaction in records)
-    whole = {each.id for _, each in records if each.count == here[each.id]}
-    return [row for row, transaction in records if transaction.id in whole]
+    records = [(row, parse_record(row.body)) for row in found]
+    here = Counter(record.transaction.id for _, record in records)
+    ends = {record.transaction.id: record.transaction.count for _, record in records}
+    return [
+        (row, record)
+        for row, record in records
+        if ends[record.transaction.id] == here[record.transaction.id]
+    ]
