@@ -91,6 +91,7 @@ async def _build_look(
         claimed=Claimed(
             delivery_id=delivery.id,
             account_id=account.id,
+            server=account.base_url,
             fence=delivery.fence,
             due_at=delivery.due_at or uow.now,
             due_at_s=uow.read_at_s,

@@ -8,7 +8,7 @@ from uuid import UUID
 from scheduler.db import cases, rules
 from scheduler.db.cases import Case
 from scheduler.db.posts import PostParts
-from scheduler.db.tables import Approval, Delivery, PolicyVersion, Post, Posture
+from scheduler.db.tables import Approval, Delivery, PolicyVersion, Posture
 from scheduler.db.uow import UnitOfWork
 from scheduler.domain.lateness import Timing, timing, window_end
 from scheduler.domain.people import Permission
@@ -30,7 +30,6 @@ class Clearance:
 
     digest: str
     approval_id: UUID
-    approved_at: datetime
     policy: str
 
 
@@ -53,7 +52,7 @@ class Bench:
             return Obstacle(code="account_out_of_service", message=case.account.state_reason)
         if case.post.state != PostState.SCHEDULED:
             return Obstacle(code="post_not_scheduled", message=f"the post is {case.post.state}")
-        if (changed := self.changes[case.post.id]) is not None:
+        if (changed := self.changes[case.post.id] or _find_flaw(case)) is not None:
             return changed
         approval = _find_valid_approval(case, self.now)
         if isinstance(approval, Obstacle):
@@ -65,9 +64,7 @@ class Bench:
         cleared = self.clear(case)
         if isinstance(cleared, Obstacle):
             return cleared
-        verdict = judge_time(
-            now=self.now, post=case.post, delivery=case.delivery, approved_at=cleared.approved_at
-        )
+        verdict = _judge_time(case, self.now)
         return cleared if verdict is Timing.IN_TIME else verdict
 
 
@@ -89,14 +86,25 @@ async def clear(uow: UnitOfWork, delivery: Delivery) -> Clearance | Obstacle:
     return bench.clear(bench.cases[delivery.id])
 
 
-def judge_time(*, now: datetime, post: Post, delivery: Delivery, approved_at: datetime) -> Timing:
+def approved_due(case: Case) -> datetime:
+    """The instant that was approved; at once means when somebody decided so."""
+    decided = (each.decided_at for each in case.approvals if each.digest == case.post.digest)
+    return case.post.due_at or min(decided)
+
+
+def due(case: Case) -> datetime:
+    """When it is to leave: the approved instant, or a later one to which somebody released it."""
+    approved = approved_due(case)
+    return max(approved, case.delivery.due_at or approved)
+
+
+def _judge_time(case: Case, now: datetime) -> Timing:
     """By the times that were approved; a changed row cannot make a delivery early or long-lived."""
-    approved_due = post.due_at or approved_at
     return timing(
         now=now,
-        due_at=max(approved_due, delivery.due_at or approved_due),
-        late_minutes=post.late_minutes,
-        expires_at=window_end(due_at=approved_due, not_after=post.not_after),
+        due_at=due(case),
+        late_minutes=case.post.late_minutes,
+        expires_at=window_end(due_at=approved_due(case), not_after=case.post.not_after),
     )
 
 
@@ -108,6 +116,24 @@ def _find_change(parts: PostParts) -> Obstacle | None:
         return Obstacle(code="content_changed", message=f"the stored post cannot be read: {exc}")
     if digest != parts.post.digest:
         return Obstacle(code="content_changed", message="the content is not what was approved")
+    return None
+
+
+def _find_flaw(case: Case) -> Obstacle | None:
+    """Is the next part really the next? The tries say so, because anybody may have edited the progress."""
+    delivery = case.delivery
+    public = {
+        each.part: each.evidence.get("remote_id")
+        for each in case.attempts
+        if each.outcome in {"sent", "found"}
+    }
+    receipts = delivery.progress.get("parts", [])
+    told = {part: receipt.get("id") for part, receipt in enumerate(receipts)}
+    if told != public or len(told) != delivery.next_part:
+        message = "what it says of its public parts is not what its tries say"
+        return Obstacle(code="progress_changed", message=message)
+    if any(each.outcome is None for each in case.attempts):
+        return Obstacle(code="progress_changed", message="it has a try whose end is not recorded")
     return None
 
 
@@ -139,6 +165,5 @@ def _judge_policy(case: Case, policy: PolicyVersion, approval: Approval) -> Clea
     return Clearance(
         digest=approval.digest,
         approval_id=approval.id,
-        approved_at=approval.decided_at,
         policy=policy.digest,
     )
