@@ -167,9 +167,10 @@ class UnitOfWorkFactory:
         rows = [{"body": body} for body in bodies]
         await uow.session.execute(insert(AuditOutbox), rows)  # in one go, and in this order
 
-    @staticmethod
-    def _log_records(uow: UnitOfWork) -> None:
+    def _log_records(self, uow: UnitOfWork) -> None:
         """One event for each change, once it is committed: what was rolled back never was."""
+        if self.service == "cli":
+            return  # the operator is looking at the command's own words, and the record keeps the change
         took_s = monotonic_s() - uow.asked_at_s
         with suppress(OSError):  # a log that cannot be written does not undo a commit
             for record in uow.records:
