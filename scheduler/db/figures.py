@@ -42,6 +42,17 @@ async def find_queue(uow: UnitOfWork) -> Queue:
     )
 
 
+async def find_put_off(uow: UnitOfWork) -> tuple[int, datetime | None]:
+    """How many are due whose next try lies ahead, because a platform asked for it, and when the first is tried."""
+    query = select(func.count(), func.min(col(Delivery.wake_at))).where(
+        col(Delivery.state) == DeliveryState.READY,
+        col(Delivery.due_at) <= uow.now,
+        col(Delivery.wake_at) > uow.now,
+    )
+    count, first = (await uow.session.execute(query)).one()
+    return count, first
+
+
 async def find_due_claims(uow: UnitOfWork) -> Sequence[Delivery]:
     """What is due and in a worker's hands, the one whose lease ends first in front."""
     query = (
