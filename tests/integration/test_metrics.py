@@ -164,6 +164,8 @@ async def test_every_figure_that_an_alert_asks_for_is_told(
     asked = set(re.findall(r"\b(chancery_\w+)", "\n".join(re.findall(r"expr: (.*)", alerts))))
     assert asked
     assert asked - told == set()
+    pages = "".join(path.read_text() for path in (ROOT / "docs").rglob("*.md"))
+    assert set(re.findall(r"`(chancery_\w+)`", pages)) - told == set()
 
 
 @pytest_asyncio.fixture(loop_scope="session")

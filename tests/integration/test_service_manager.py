@@ -2,6 +2,7 @@
 
 import asyncio
 import os
+import shutil
 import signal
 import socket
 import sqlite3
@@ -165,6 +166,31 @@ async def test_the_web_process_is_ready_when_it_listens_and_says_that_it_stops(
         manager.wait_for("WATCHDOG=1", within_s=2 * _WATCHDOG_S)
         assert web.end() == 0
         manager.wait_for("STOPPING=1")
+
+
+@on_sqlite
+async def test_web_and_worker_run_with_a_key_in_a_folder_in_which_nothing_can_be_written(
+    yard: Yard, tmp_path: Path
+) -> None:
+    """As systemd's folder of credentials is."""
+    credentials = tmp_path / "credentials"
+    credentials.mkdir()
+    shutil.copy(yard.settings.key_file, credentials / "keys.json")
+    (credentials / "keys.json").chmod(0o400)
+    credentials.chmod(0o500)
+    before = credentials.stat().st_mtime_ns
+    settings = yard.settings.model_copy(update={"key_file": credentials / "keys.json"})
+    with (
+        WorkerProcess(settings, yard.log) as worker,
+        WebProcess(settings, tmp_path / "web.log") as web,
+    ):
+        await yard.schedule("Good morning from Lipovec!", "hq.mastodon", "hq.bluesky")
+        await yard.until_done(count=2, worker=worker)
+        assert web.end() == worker.end() == 0
+    assert [each.name for each in credentials.iterdir()] == ["keys.json"]
+    assert credentials.stat().st_mtime_ns == before  # root could have written
+    credentials.chmod(0o700)
+    await yard.assert_once()
 
 
 @on_sqlite
