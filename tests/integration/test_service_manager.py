@@ -18,6 +18,7 @@ from scheduler.db.engine import build_engine
 from scheduler.db.migrate import upgrade
 from scheduler.notify import Notifier
 from scheduler.settings import ServiceManager, Settings
+from scheduler.vault.keyfile import KeyFilePermissionsError, KeyRing
 from tests.integration.cli_fixtures import free_port
 from tests.integration.fault_fixtures import Yard, practice, yard_fixture  # noqa: F401 - fixtures
 from tests.support.manager import Manager
@@ -191,6 +192,23 @@ async def test_web_and_worker_run_with_a_key_in_a_folder_in_which_nothing_can_be
     assert credentials.stat().st_mtime_ns == before  # root could have written
     credentials.chmod(0o700)
     await yard.assert_once()
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can leave a file as systemd does")
+def test_a_credential_is_read_though_its_access_list_shows_as_the_groups_bits(
+    tmp_path: Path,
+) -> None:
+    """systemd gives root's file, mode 0400, to the service's user by an access list: `ls` shows 0440 then."""
+    path = tmp_path / "keys" / "keys.json"
+    ring = KeyRing.create(path, origin="audit.karvenia.example/log1")
+    os.chown(path, 0, 0)
+    path.chmod(0o440)
+    assert KeyRing(path).instance_seed == ring.instance_seed
+    for uid, gid, mode in ((0, 1, 0o440), (0, 0, 0o640), (0, 0, 0o444), (0, 0, 0o460)):
+        os.chown(path, uid, gid)
+        path.chmod(mode)
+        with pytest.raises(KeyFilePermissionsError):
+            KeyRing(path)
 
 
 @on_sqlite

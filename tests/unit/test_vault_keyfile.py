@@ -162,21 +162,6 @@ def test_a_file_open_to_its_owner_only_is_read(path: Path, ring: KeyRing, mode: 
     assert KeyRing(path).instance_seed == ring.instance_seed
 
 
-@pytest.mark.skipif(os.geteuid() != 0, reason="only root can leave a file as systemd does")
-def test_a_credential_is_read_though_its_access_list_shows_as_the_groups_bits(
-    path: Path, ring: KeyRing
-) -> None:
-    """systemd gives root's file, mode 0400, to the service's user by an access list: `ls` shows 0440 then."""
-    os.chown(path, 0, 0)
-    path.chmod(0o440)
-    assert KeyRing(path).instance_seed == ring.instance_seed
-    for uid, gid, mode in ((0, 1, 0o440), (0, 0, 0o640), (0, 0, 0o444), (0, 0, 0o460)):
-        os.chown(path, uid, gid)
-        path.chmod(mode)
-        with pytest.raises(KeyFilePermissionsError):
-            KeyRing(path)
-
-
 def test_a_symbolic_link_is_refused(path: Path, ring: KeyRing, tmp_path: Path) -> None:
     link = tmp_path / "link.json"
     link.symlink_to(path)
