@@ -1,4 +1,4 @@
-"""What a service tells systemd (`sd_notify`), and the pulse that feeds its watchdog only while the process is well.
+"""What a service tells systemd (`sd_notify`), and what feeds its watchdog while the process is well.
 
 systemd names a datagram socket in `NOTIFY_SOCKET` and the watchdog's time in `WATCHDOG_USEC`; where it does not,
 nothing is sent. A message that does not arrive never disturbs the work: systemd's own time-outs draw the conclusion.
@@ -62,7 +62,7 @@ class Notifier:
 
 
 @dataclass(slots=True)
-class Pulse:
+class Watchdog:
     """Looks at the process again and again; says READY when it is well for the first time, feeds while it stays so."""
 
     notifier: Notifier

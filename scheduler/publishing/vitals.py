@@ -1,4 +1,4 @@
-"""How a worker shows that it lives: the pulse for systemd, and its own figures where Prometheus is let in.
+"""How a worker shows that it lives: the watchdog's food, and its own figures where Prometheus is let in.
 
 Nothing here is needed to publish, and nothing here may keep anything from being published.
 """
@@ -19,7 +19,7 @@ from prometheus_client import (
 
 from scheduler.app import App
 from scheduler.clock import monotonic_s
-from scheduler.notify import Notifier, Pulse
+from scheduler.notify import Notifier, Watchdog
 from scheduler.publishing.engine import Engine
 from scheduler.settings import ServiceManager
 
@@ -35,17 +35,17 @@ class Vitals:
 
     app: App
     engine: Engine
-    pulse: Pulse = field(init=False)
+    watchdog: Watchdog = field(init=False)
     _began_s: float = field(default_factory=monotonic_s)
 
     def __post_init__(self) -> None:
-        self.pulse = Pulse(Notifier(ServiceManager.find()), self._look)
+        self.watchdog = Watchdog(Notifier(ServiceManager.find()), self._look)
 
     async def run(self, stopping: asyncio.Event) -> None:
         """Beat, and answer whoever asks for the figures, until `stopping`."""
         runner = await self._listen()
         try:
-            await self.pulse.run(stopping)
+            await self.watchdog.run(stopping)
         finally:
             if runner is not None:
                 await runner.cleanup()
@@ -55,8 +55,8 @@ class Vitals:
         registry = CollectorRegistry()
         for name, meaning, value in (
             ("sweep_age_seconds", "Since the last healthy sweep.", self._sweep_age_s()),
-            ("loop_lag_seconds", "How much too late the event loop woke up.", self.pulse.lag_s),
-            ("well", "Whether the watchdog is being fed.", not self.pulse.trouble),
+            ("loop_lag_seconds", "How much too late the event loop woke up.", self.watchdog.lag_s),
+            ("well", "Whether the watchdog is being fed.", not self.watchdog.trouble),
         ):
             Gauge(f"chancery_worker_{name}", meaning, registry=registry).set(float(value))
         ProcessCollector(registry=registry)
@@ -66,7 +66,7 @@ class Vitals:
     async def _look(self) -> str:
         if not self.engine.last_sweep_s:
             return "waiting for the first sweep"
-        age_s, watchdog_s = self._sweep_age_s(), self.pulse.notifier.manager.watchdog_s
+        age_s, watchdog_s = self._sweep_age_s(), self.watchdog.notifier.manager.watchdog_s
         if age_s > min(_STALE_S, (watchdog_s or 2 * _STALE_S) / 2):
             return f"no healthy sweep for {age_s:.0f} s"
         return ""

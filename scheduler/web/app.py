@@ -9,7 +9,7 @@ import structlog
 from aiohttp import web
 
 from scheduler.app import VERSION, App
-from scheduler.notify import Notifier, Pulse
+from scheduler.notify import Notifier, Watchdog
 from scheduler.settings import ServiceManager
 from scheduler.web import health, openapi
 from scheduler.web.api.table import ROUTES
@@ -84,6 +84,6 @@ async def serve(app: App, host: str, port: int, stopping: asyncio.Event) -> None
         await web.TCPSite(runner, host, port).start()
         log.info("web.listening", host=host, port=port)
         look = partial(health.find_trouble, app)
-        await Pulse(Notifier(ServiceManager.find()), look).run(stopping)
+        await Watchdog(Notifier(ServiceManager.find()), look).run(stopping)
     finally:
         await runner.cleanup()

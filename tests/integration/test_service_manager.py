@@ -9,7 +9,7 @@ import sqlite3
 import urllib.request
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import closing, contextmanager
+from contextlib import ExitStack, closing, contextmanager
 from pathlib import Path
 
 import pytest
@@ -90,10 +90,12 @@ async def test_a_worker_is_ready_after_its_first_sweep_feeds_the_watchdog_and_sa
 async def test_a_worker_whose_database_is_locked_is_not_ready_before_it_answers(
     yard: Yard, listening: Manager
 ) -> None:
-    with _locked(yard.settings), _worker(yard, listening):
-        early = listening.heard(4)
-        assert "READY=1" not in early
-        assert "STATUS=starting: waiting for the first sweep" in early
+    with ExitStack() as stack:
+        with _locked(yard.settings):
+            stack.enter_context(_worker(yard, listening))
+            listening.wait_for("STATUS=starting: waiting for the first sweep")
+            assert "READY=1" not in listening.heard(3)
+        listening.wait_for("READY=1")
 
 
 @on_sqlite
