@@ -128,3 +128,13 @@ def test_every_alert_says_how_urgent_it_is_and_what_to_do() -> None:
     for alert in alerts:
         assert re.search(r"labels: \{severity: (page|ticket)\}", alert)
         assert re.search(r"action: \".{20,}\"", alert)
+
+
+def test_every_alert_that_wakes_somebody_is_on_the_page_of_the_night_shift() -> None:
+    text = (DEPLOY / "prometheus/alerts.yml").read_text()
+    pages = [
+        each.split("\n")[0] for each in text.split("- alert: ")[1:] if "severity: page" in each
+    ]
+    night = (ROOT / "docs/operations.md").read_text().split("## The night shift")[1]
+    assert pages
+    assert [name for name in pages if name not in night] == []
