@@ -11,6 +11,7 @@ from scheduler.app import App, application, redis_url
 from scheduler.logs import configure_logs
 from scheduler.publishing.engine import Engine
 from scheduler.publishing.sequencer import Sequencer
+from scheduler.publishing.vitals import Vitals
 from scheduler.settings import Settings
 
 
@@ -18,11 +19,13 @@ async def work(app: App, stopping: asyncio.Event) -> None:
     """Publish until `stopping`; what is in flight is finished, what is only claimed is given back."""
     engine = Engine(app.open_uow, app.kit, worker=app.name)
     sequencer = Sequencer(app.open_uow, app.log_keys, owner=app.name)
+    vitals = Vitals(app, engine)
     sealing = asyncio.Event()
     bell = doorbell.connect(redis_url(app.settings), app.kit.ring.derive("jobs"))
     async with asyncio.TaskGroup() as group:
         group.create_task(sequencer.run(sealing))
         group.create_task(doorbell.answer(bell, engine.nudge, stopping))
+        group.create_task(vitals.run(stopping))
         await engine.run(stopping)
         sealing.set()  # the engine's last records are sealed too
     await bell.aclose(close_connection_pool=True)

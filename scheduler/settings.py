@@ -1,8 +1,10 @@
 """`CHANCERY_*`: read once at an entry point, then passed down as a value."""
 
 import os
+from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Self
 from urllib.parse import urlsplit
 
 from pydantic import Field, SecretStr, field_validator
@@ -58,6 +60,9 @@ class Settings(BaseSettings):
         description="host:port pairs, comma-separated, that may be private addresses and plain http.",
     )
     log_level: str = Field(default="INFO", description="DEBUG, INFO, WARNING or ERROR.")
+    metrics_listen: str = Field(
+        default="", description="Where a worker shows its own figures; without it nowhere."
+    )
 
     @field_validator("egress_allow", mode="before")
     @classmethod
@@ -92,6 +97,13 @@ class Settings(BaseSettings):
         return _host_and_port(self.listen, "CHANCERY_LISTEN")
 
     @property
+    def metrics_address(self) -> tuple[str, int] | None:
+        """Where a worker's own figures are, or None."""
+        if not self.metrics_listen:
+            return None
+        return _host_and_port(self.metrics_listen, "CHANCERY_METRICS_LISTEN")
+
+    @property
     def egress_pairs(self) -> frozenset[tuple[str, int]]:
         return frozenset(
             _host_and_port(pair, "CHANCERY_EGRESS_ALLOW") for pair in self.egress_allow
@@ -100,6 +112,25 @@ class Settings(BaseSettings):
     @property
     def public_url(self) -> str:
         return (self.base_url or f"http://localhost:{self.listen_address[1]}").rstrip("/")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ServiceManager:
+    """What systemd gives to a service that it started; nothing elsewhere."""
+
+    address: str = ""  #: of its datagram socket; one that begins with `@` is abstract
+    watchdog_s: float | None = None  #: it ends a service that is silent for so long
+
+    @classmethod
+    def find(cls, environment: Mapping[str, str] = os.environ) -> Self:
+        """Read `NOTIFY_SOCKET`, `WATCHDOG_USEC` and `WATCHDOG_PID`; what cannot be read counts as not given."""
+        time_usec = environment.get("WATCHDOG_USEC", "")
+        is_ours = environment.get("WATCHDOG_PID", str(os.getpid())) == str(os.getpid())
+        has_time = is_ours and time_usec.isdecimal() and int(time_usec) > 0
+        return cls(
+            address=environment.get("NOTIFY_SOCKET", ""),
+            watchdog_s=int(time_usec) / 1_000_000 if has_time else None,
+        )
 
 
 def _host_and_port(text: str, name: str) -> tuple[str, int]:

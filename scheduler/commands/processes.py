@@ -36,6 +36,7 @@ def worker() -> None:
     Example: chancery worker
     """
     settings = read_settings()
+    _ = settings.metrics_address  # refused here, before anything runs
     asyncio.run(require_installed(settings))
     command = [sys.executable, "-P", "-m", "worker"]
     os.execv(sys.executable, command)  # noqa: S606 - our own program, which needs no shell

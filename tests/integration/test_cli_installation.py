@@ -140,6 +140,7 @@ def test_the_doctor_refuses_keys_inside_the_data_folder(installed: Machine) -> N
 
 def test_a_setting_that_cannot_be_used_is_named(machine: Machine) -> None:
     assert machine.having(CHANCERY_LISTEN="nowhere").refusal("web") == "installation_missing"
+    assert machine.having(CHANCERY_METRICS_LISTEN="nowhere").refusal("worker") == "settings_invalid"
     assert (
         machine.having(CHANCERY_DATABASE_URL="mysql://x").refusal("db", "check")
         == "settings_invalid"

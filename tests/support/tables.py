@@ -11,6 +11,7 @@ from pkgutil import walk_packages
 from typing import Final
 
 import scheduler
+from scheduler.commands.advice import FINDINGS
 from scheduler.domain import delivery_flow, post_flow
 from scheduler.errors import ChanceryError
 from scheduler.settings import Settings
@@ -79,6 +80,16 @@ def build_delivery_moves() -> str:
     return _draw(("move", "from", "to"), rows)
 
 
+def build_findings() -> str:
+    """What the doctor can say; a refusal speaks for itself, so its general meaning stands here."""
+    meanings = {each.code: _meaning(each) for each in find_errors()}
+    rows = [
+        (each.check, f"`{each.code}`", each.result, each.says or meanings[each.code], each.do)
+        for each in FINDINGS
+    ]
+    return _draw(("check", "code", "result", "it says", "what to do"), rows)
+
+
 def build_dependencies() -> str:
     """The release is the lock's, the licence the package's own word; the reason stands in the document already."""
     old = DEPENDENCIES.place()[1]
@@ -137,6 +148,7 @@ TABLES: Final = (
     Table("docs/lifecycle.md", "post moves", build_post_moves),
     Table("docs/lifecycle.md", "delivery moves", build_delivery_moves),
     DEPENDENCIES,
+    Table("docs/operations.md", "findings", build_findings),
 )
 
 if __name__ == "__main__":

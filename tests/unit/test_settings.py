@@ -32,6 +32,7 @@ def test_without_any_variable_everything_is_embedded_and_local(nothing_set: Path
     assert settings.public_url == "http://localhost:8700"
     assert settings.egress_pairs == frozenset()
     assert settings.log_level == "INFO"
+    assert settings.metrics_address is None
 
 
 def test_the_key_file_lies_outside_of_the_data_by_default() -> None:
@@ -57,6 +58,7 @@ GIVEN = {
     "listen": "0.0.0.0:8080",
     "egress_allow": "127.0.0.1:9000, 10.1.2.3:443,",
     "log_level": "WARNING",
+    "metrics_listen": "127.0.0.1:8701",
 }
 
 
@@ -75,6 +77,7 @@ def test_every_variable_is_read(monkeypatch: pytest.MonkeyPatch) -> None:
     assert settings.listen_address == ("0.0.0.0", 8080)
     assert settings.egress_pairs == {("127.0.0.1", 9000), ("10.1.2.3", 443)}
     assert settings.log_level == "WARNING"
+    assert settings.metrics_address == ("127.0.0.1", 8701)
 
 
 def test_every_setting_says_what_it_is_for() -> None:
