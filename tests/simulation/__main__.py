@@ -25,7 +25,7 @@ def main() -> int:
 
 def _run(ministry, options) -> int:  # type: ignore[no-untyped-def]
     broken = 0
-    started = time.perf_counter()
+    started = time.process_time()
     for seed in range(options.seed, options.seed + options.runs):
         case = _case(options, seed)
         run = Run(ministry, case).execute()
@@ -37,8 +37,8 @@ def _run(ministry, options) -> int:  # type: ignore[no-untyped-def]
             if broken <= options.show:
                 first = run.invariants.broken[0]
                 print(f"{first.rule}: {first.what}\n    {', '.join(map(str, case.strikes))} {case.scene}\n    {case.command}")
-    seconds = time.perf_counter() - started
-    print(f"{options.runs} runs, {broken} broken, {seconds / options.runs * 1000:.1f} ms a run", file=sys.stderr)
+    seconds = time.process_time() - started
+    print(f"{options.runs} runs, {broken} broken, {seconds / options.runs * 1000:.1f} ms of CPU a run", file=sys.stderr)
     return 1 if broken else 0
 
 

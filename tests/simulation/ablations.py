@@ -13,6 +13,8 @@ from scheduler.services import publishing
 from scheduler.services.kit import Kit
 from scheduler.services.publishing import Intent, Work
 from scheduler.services.release import Clearance
+from tests.simulation.loop import Process
+from tests.simulation.store import Facts, Session, Store
 
 RULES: Final = {
     "R1": "the intent is kept in memory and recorded with the outcome",
@@ -28,6 +30,7 @@ RULES: Final = {
 }
 
 _FENCE: Final = "delivery.fence = ?"
+_INDEX: Final = "uq_delivery_sending"
 _BUSY: Final = "AND delivery_1.state IN ("
 
 
@@ -35,10 +38,22 @@ _BUSY: Final = "AND delivery_1.state IN ("
 class Switches:
     ablated: frozenset[str]
     adapter: dict[str, Any] = field(default_factory=dict)
+    deferred: dict[Process, list[tuple[str, str, Any]]] = field(default_factory=dict)
+    worked: int = 0  #: how often something was taken out
 
-    @property
-    def defers_intents(self) -> bool:
-        return "R1" in self.ablated
+    def defers(self, session: Session, facts: Facts) -> bool:
+        """R1: keep the intent's statements instead of committing them."""
+        if "R1" not in self.ablated or not facts.enters("sending"):
+            return False
+        self.worked += 1
+        self.deferred[facts.process] = list(session.statements)
+        return True
+
+    def catch_up(self, session: Session) -> None:
+        """R1: what was kept becomes part of the next transaction, the outcome's."""
+        for execute, sql, parameters in self.deferred.pop(session.process, []):
+            if not sql.startswith(("SELECT", "BEGIN")):
+                getattr(session.raw.cursor(), execute)(sql, parameters)
 
     @property
     def host_clock_decides(self) -> bool:
@@ -51,17 +66,25 @@ class Switches:
     def rewrite(self, sql: str) -> str:
         """The rules that stand in SQL."""
         if "R5" in self.ablated:
-            sql = sql.replace(_FENCE, f"({_FENCE} OR 1)")
+            return self._take_out(sql, _FENCE, f"({_FENCE} OR 1)")
         if "R6" in self.ablated:
-            sql = sql.replace(_BUSY, f"AND 0 {_BUSY}")
+            return self._take_out(sql, _BUSY, f"AND 0 {_BUSY}")
         return sql
 
+    def _take_out(self, sql: str, what: str, instead: str) -> str:
+        if what not in sql:
+            return sql
+        self.worked += 1
+        return sql.replace(what, instead)
+
     @contextmanager
-    def in_force(self) -> Iterator[None]:
-        """The rules that stand in code."""
+    def in_force(self, store: Store) -> Iterator[None]:
+        """The rules that stand in code or in the schema."""
         with ExitStack() as stack:
             if "R2" in self.ablated:
                 stack.enter_context(_replaced(publishing, "intend", _without_deadline))
+            if "R6" in self.ablated:
+                stack.enter_context(_without_index(store))
             if "R7" in self.ablated:
                 stack.enter_context(_replaced(publishing, "clear", _without_second_check))
             if "R10" in self.ablated:
@@ -74,10 +97,23 @@ def switches(ablated: frozenset[str]) -> Switches:
         raise ValueError(f"no such rule: {sorted(unknown)}")
     adapter: dict[str, Any] = {}
     if "R3" in ablated:
-        adapter["settle_s"] = 0.0
+        adapter["settle_s"] = -60.0  # neither the deadline nor the settle time is waited for
     if "R4" in ablated:
         adapter["lookup"] = True
     return Switches(ablated, adapter)
+
+
+@contextmanager
+def _without_index(store: Store) -> Iterator[None]:
+    """R6: the database refuses a second publish on an account by this index."""
+    execute = store.monitor.execute
+    [(sql,)] = execute("SELECT sql FROM main.sqlite_master WHERE name = ?", (_INDEX,))
+    execute(f"DROP INDEX main.{_INDEX}")
+    try:
+        yield
+    finally:
+        store.restore_rows("founded")
+        execute(sql)
 
 
 @contextmanager

@@ -93,7 +93,8 @@ class Invariants:
         wall = self._run.wall()
         jumped = self._run.loop.now_s - self._run.jumped_s < _JUMP_S
         for change in facts.changes:
-            if not jumped and facts.process is not OUTSIDE:
+            since = self._run.jumped_s < session.begun_s
+            if since and facts.process is not OUTSIDE:
                 self._judge_holder(facts, change, iso(wall))
         for change in facts.enters("sending"):
             self._judge_intent(session, change, wall, jumped=jumped)

@@ -138,7 +138,7 @@ class Run:
         self.ministry.clock.read = self.database_clock
         store.watcher = self
         self.loop.wanted = Leaper(self).wanted
-        with _captured(self), self.switches.in_force():
+        with _captured(self), self.switches.in_force(store):
             try:
                 context = copy_context()
                 context.run(self._begin)
@@ -252,6 +252,8 @@ class Run:
             case _:
                 process.runs = False
                 seconds = 60 if fault is Fault.STOP_60S else 30
+                if self.chance() < 0.5:  # leases end at many times: so do pauses
+                    seconds = self.spread(10, 90)
                 self.loop.call_later(seconds, self._go_on, process, context=self._outside.copy())
 
     def _go_on(self, process: Process) -> None:
@@ -333,6 +335,9 @@ class Run:
             raise sqlite3.OperationalError("unable to open database file")
         if now < self.full_until_s and not sql.startswith(("SELECT", "BEGIN")):
             raise sqlite3.OperationalError("database or disk is full")
+        if session.writing and session.process in self.switches.deferred:
+            if not any(call.process is session.process for call in self.server.calls):
+                self.switches.catch_up(session)
         return self.switches.rewrite(sql)
 
     async def before_commit(self, session: Session, facts: Facts) -> bool:
@@ -345,7 +350,7 @@ class Run:
             raise sqlite3.OperationalError("database or disk is full")
         if not session.broken and session.raw.in_transaction:
             self.invariants.judge_commit(session, facts)
-        return True
+        return not self.switches.defers(session, facts)
 
     async def after_commit(self, session: Session, facts: Facts) -> None:
         for change in facts.changes:

@@ -29,6 +29,7 @@ class Session:
     process: Process = OUTSIDE
     writing: bool = False
     broken: str = ""  #: why the server has ended the transaction
+    begun_s: float = 0.0
     changes: int = 0
     statements: list[tuple[str, str, Any]] = field(default_factory=list)  #: of the open transaction
 
@@ -102,13 +103,18 @@ class Store:
         for table in _CHANGING:
             raw.execute(f'CREATE TABLE images."{name}_{table}" AS SELECT * FROM main."{table}"')
 
-    def restore(self, name: str) -> None:
+    def restore_rows(self, name: str) -> None:
         raw = self.monitor
         raw.execute("BEGIN IMMEDIATE")
         for table in _CHANGING:
             raw.execute(f'DELETE FROM main."{table}"')
             raw.execute(f'INSERT INTO main."{table}" SELECT * FROM images."{name}_{table}"')
         raw.execute("COMMIT")
+
+    def restore(self, name: str) -> None:
+        """Begin a run from the image of this name."""
+        self.restore_rows(name)
+        raw = self.monitor
         self.over, self.writer, self.waiting = False, None, []
         self.deliveries = {row["id"]: row for row in self.rows(raw)}
         [(self.size,)] = raw.execute("SELECT size FROM main.audit_head")
@@ -142,6 +148,7 @@ class Store:
         begins = sql.startswith("BEGIN")
         if begins:
             session.process, session.broken = PROCESS.get(), ""
+            session.begun_s = asyncio.get_running_loop().time()
             session.changes = session.raw.total_changes
             session.statements.clear()
         sql = await self.watcher.before_statement(session, sql)
