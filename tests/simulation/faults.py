@@ -110,7 +110,7 @@ CELLS = tuple(
 
 def plan_cell(point: Point, fault: Fault, rng: Random) -> tuple[Strike, ...]:
     """The cell's own fault, and sometimes another one elsewhere."""
-    strikes = [Strike(point, fault, 1 if rng.random() < 0.8 else 2)]
+    strikes = [Strike(point, fault)]
     if rng.random() < 0.3:
         strikes.append(plan_any(rng))
     return tuple(strikes)

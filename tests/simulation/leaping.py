@@ -19,7 +19,7 @@ _AHEAD_S = 3.0
 _HORIZON_S = 6 * 3600.0
 _SWEEP_S, _SEAL_S = 1.0, 0.25
 #: How often somebody looks while something is due and nobody is at it.
-_STEP_S = 2.0
+_LONGEST_STEP_S = 2.5
 
 
 class Leaper:
@@ -69,7 +69,8 @@ class Leaper:
         wanted = [at for row in rows for at in self._wishes(row)]
         if not wanted:
             return None
-        return min(at if at > now else now + _STEP_S for at in wanted)
+        step_s = self._run.rng.uniform(0.05, _LONGEST_STEP_S)
+        return min(at if at > now else now + step_s for at in wanted)
 
     def _wishes(self, row: Row) -> list[float]:
         state = row["state"]

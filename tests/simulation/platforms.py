@@ -218,9 +218,9 @@ class SimAdapter:
     async def upload(self, credentials: Credentials, media: MediaRef, data: bytes) -> Json:
         if hashlib.sha256(data).hexdigest() != media.sha256:
             raise ValueError("other bytes than named")
+        await self._call(Point.DURING_UPLOAD)
         if self.nature.chance() < 0.15:  # a large picture on a thin line
             await asyncio.sleep(self.nature.spread(5, 40))
-        await self._call(Point.DURING_UPLOAD)
         self.server.uploads += 1
         return f"media-{self.server.uploads}"
 
