@@ -46,7 +46,7 @@ def make_case(
     patient: bool = False,
 ) -> Case:
     """The run of this seed: in the named cell, or anywhere."""
-    rng = Random(f"case {seed} {kind} {point} {fault}")
+    rng = Random(f"case {seed} {point} {fault}")
     drawn = rng.choice(tuple(Kind))
     if point is not None and fault is not None:
         strikes = plan_cell(point, fault, rng)

@@ -56,7 +56,7 @@ class Cursor:
     def _run(self, sql: str, parameters: Any, execute: Callable[[str, Any], Any]) -> None:
         self._rows, self._next = [], 0
         session = self._session
-        if session.store.in_run:
+        if session.store.in_run and not sql.startswith("PRAGMA"):  # those of a new connection
             sql = await_(session.store.before(session, sql))
             if session.writing:
                 session.statements.append((execute.__name__, sql, parameters))

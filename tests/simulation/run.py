@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterator, MutableMapping
 from contextlib import contextmanager
 from contextvars import Context, copy_context
 from datetime import datetime, timedelta
+from hashlib import sha256
 from random import Random
 from typing import Any
 
@@ -86,13 +87,14 @@ class Run:
 
     def __init__(self, ministry: Ministry, case: Case) -> None:
         self.ministry, self.case = ministry, case
-        self.rng = Random(f"run {case.seed} {case.kind} {case.point} {case.fault}")
+        self.rng = Random(f"run {case.seed} {case.point} {case.fault}")
         self.loop = SimLoop(self.rng)
         self.trace: list[tuple[float, str]] = []
         self.logged: list[str] = []
         self.crashes: Counter[str] = Counter()
         self.hits: list[str] = []
         self.done = False
+        self.steps = 0
         self.offset_s = 0.0
         self.jumped_s = -1e9
         self.trouble_until_s = 0.0
@@ -147,8 +149,14 @@ class Run:
                 if not broken:
                     self.invariants.end()
             finally:
+                self.steps = self.loop.steps
                 self._tear_down()
         return self
+
+    @property
+    def digest(self) -> str:
+        """Two runs are the same when this is."""
+        return sha256(repr((self.steps, self.trace, self.logged)).encode()).hexdigest()
 
     def _begin(self) -> None:
         HOST_CLOCK.set(HostClock(utc_now=self.wall, monotonic_s=self.loop.time))
