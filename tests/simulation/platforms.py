@@ -75,6 +75,11 @@ class Effect:
     answered_s: float | None = None
 
     @property
+    def breaks_promise(self) -> bool:
+        """Seen only after the platform's settle time: a look-up before it was honest and wrong."""
+        return self.visible_s - self.arrived_s > TIMEOUT_S + SETTLE_S
+
+    @property
     def text(self) -> str:
         return str(json.loads(self.body)["text"])
 
