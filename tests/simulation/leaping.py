@@ -1,0 +1,92 @@
+"""Skips the empty looks: a worker that would find nothing in the database is not asked to look.
+
+This is a schedule that a real host may have: timers fire late when a machine is slow. Time goes no further than the
+next instant at which a row, a platform, a fault or a person wants something.
+"""
+
+from sqlite3 import Row
+from typing import TYPE_CHECKING
+
+from scheduler.clock import from_iso
+from tests.simulation.loop import OUTSIDE, Process, Wish
+
+if TYPE_CHECKING:
+    from tests.simulation.run import Run
+
+_ENDED = frozenset({"verified", "drifted", "rejected", "held", "expired", "cancelled"})
+_IN_HAND = frozenset({"claimed", "preparing", "sending"})
+_AHEAD_S = 3.0
+_HORIZON_S = 6 * 3600.0
+_SWEEP_S, _SEAL_S = 1.0, 0.25
+#: How often somebody looks while something is due and nobody is at it.
+_LONGEST_STEP_S = 2.5
+
+
+class Leaper:
+    def __init__(self, run: "Run") -> None:
+        self._run = run
+        self._store = run.ministry.store
+
+    def wanted(self) -> Wish | None:
+        """The next look at the database; None when only timers are left, or nothing at all."""
+        run = self._run
+        now = run.loop.now_s
+        rows = list(self._store.deliveries.values())
+        run.invariants.judge_progress(rows)
+        if now - run.begins_s > _HORIZON_S:
+            run.invariants.fail("I8", "not ended after six hours")
+        sealed = self._store.size == self._store.last_record
+        if sealed and run.loop.next_timer(OUTSIDE) is None and all(map(_is_over, rows)):
+            run.done = True
+            return None
+        sweep_s, seal_s = self._next_sweep(rows), None if sealed else self._next_seal()
+        if seal_s is not None and (sweep_s is None or seal_s < sweep_s):
+            return Wish(seal_s, lambda process, delay: process.runs and delay == _SEAL_S)
+        if sweep_s is None:
+            return None
+        who = self._whoever_sweeps()
+        return Wish(sweep_s, lambda process, delay: process in who and delay == _SWEEP_S)
+
+    def _whoever_sweeps(self) -> list[Process]:
+        """One of the workers, or each: the seed says."""
+        rng = self._run.rng
+        able = [each.process for each in self._run.workers if each.process.runs]
+        if len(able) < 2 or rng.random() < 0.15:
+            return able
+        return [rng.choice(able)]
+
+    def _next_seal(self) -> float:
+        """Soon; but until the lease of a dead sequencer ends nobody can."""
+        run = self._run
+        [(owner, until)] = self._store.monitor.execute("SELECT owner, lease_until FROM audit_head")
+        if any(each.process.name == owner and each.process.runs for each in run.workers):
+            since_s = run.invariants.unsealed_since_s or run.loop.now_s
+            return max(run.loop.now_s + _SEAL_S, since_s + run.rng.uniform(_SEAL_S, 1.8))
+        return max(run.loop.now_s + _SEAL_S, self._at(until))
+
+    def _next_sweep(self, rows: list[Row]) -> float | None:
+        now = self._run.loop.now_s
+        wanted = [at for row in rows for at in self._wishes(row)]
+        if not wanted:
+            return None
+        step_s = self._run.rng.uniform(0.05, _LONGEST_STEP_S)
+        return min(at if at > now else now + step_s for at in wanted)
+
+    def _wishes(self, row: Row) -> list[float]:
+        state = row["state"]
+        if state == "ready":
+            return [self._at(row["wake_at"]) - _AHEAD_S]
+        if state in _IN_HAND:
+            return [self._at(row["lease_until"])]
+        if state in {"unknown", "sent"} and row["wake_at"] is not None:
+            return [self._at(row["wake_at"])]
+        return []
+
+    def _at(self, text: str) -> float:
+        """The loop's time of an instant in the database."""
+        run = self._run
+        return run.loop.now_s + (from_iso(text) - run.wall()).total_seconds() + 1e-6
+
+
+def _is_over(row: Row) -> bool:
+    return row["state"] in _ENDED or (row["state"] == "sent" and row["wake_at"] is None)
