@@ -181,7 +181,7 @@ async def test_a_stop_holds_what_comes_due_and_resume_releases_nothing(world: Wo
     async with world.working():
         [delivery] = await world.settle(post, _done)
         assert delivery.state == "held"
-        async with world.as_("zorc") as (uow, actor):
+        async with world.as_("vidmar") as (uow, actor):
             await postures.resume(uow, actor, reason="over")
         [delivery] = await world.deliveries(post)
     assert delivery.state == "held"

@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Callable
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -10,14 +11,17 @@ from alembic import command
 from alembic.autogenerate import compare_metadata
 from alembic.config import Config
 from alembic.runtime.migration import MigrationContext
-from sqlalchemy import CheckConstraint, Connection, UniqueConstraint, inspect, text
+from sqlalchemy import CheckConstraint, Connection, UniqueConstraint, inspect, select, text
 from sqlalchemy.exc import IntegrityError
-from sqlalchemy.ext.asyncio import AsyncEngine
+from sqlalchemy.ext.asyncio import AsyncEngine, AsyncSession
 
-from scheduler.db import migrate
+from scheduler.clock import utc_now
+from scheduler.db import migrate, rules
 from scheduler.db.engine import build_engine
-from scheduler.db.tables import Base
-from scheduler.services import publishing, sequencing
+from scheduler.db.tables import Base, Posture
+from scheduler.db.uow import UnitOfWork
+from scheduler.services import postures, publishing, sequencing
+from scheduler.services.postures import NewPosture
 from scheduler.services.publishing import Intent, Work
 from scheduler.services.writing import When
 from tests.integration.services_fixtures import (
@@ -144,12 +148,43 @@ async def test_each_migration_stands_by_itself_and_upgrading_twice_changes_nothi
 ) -> None:
     engine = open_empty("database")
     assert (await migrate.find_revisions(engine))[0] is None
-    for revision in ("0001", "0002", "0003"):
+    for revision in ("0001", "0002", "0003", "0005"):
         await _within(engine, _run, revision)
         assert (await migrate.find_revisions(engine))[0] == revision
     await migrate.upgrade(engine)
     current, newest = await migrate.find_revisions(engine)
     assert current == newest
+    await engine.dispose()
+
+
+@in_the_session
+async def test_a_stop_of_the_previous_release_stays_in_force_and_one_that_was_lifted_stays_lifted(
+    open_empty: Callable[[str], AsyncEngine],
+) -> None:
+    """One person was allowed to set and lift a stop then: the row of that time survives, too."""
+    engine, moment = open_empty("database"), "2026-11-01 08:00:00+00"
+    if engine.dialect.name == "sqlite":
+        moment = "2026-11-01T08:00:00.000000Z"
+    await _within(engine, _run, "0003")
+    person, past, still = "0" * 31 + "1", "0" * 31 + "2", "0" * 31 + "3"
+    async with engine.begin() as connection:
+        for statement in (
+            "INSERT INTO person (id, code, name, languages, active, created_at) "
+            f"VALUES ('{person}', 'zorc', 'Petra Zorc', '[]', true, '{moment}')",
+            "INSERT INTO posture (id, kind, reason, started_by, started_at, ended_by, ended_at) "
+            f"VALUES ('{past}', 'stop', 'past', '{person}', '{moment}', '{person}', '{moment}')",
+            "INSERT INTO posture (id, kind, reason, started_by, started_at) "
+            f"VALUES ('{still}', 'stop', 'still', '{person}', '{moment}')",
+        ):
+            await connection.execute(text(statement))
+    await _within(engine, _run, "head")
+    async with AsyncSession(engine) as session:
+        uow = UnitOfWork(session, utc_now(), "test", 0)
+        [stop] = await rules.load_postures(uow)
+        lifted = (await session.scalars(select(Posture).where(Posture.reason == "past"))).one()
+    assert (stop.reason, stop.stops_everything) == ("still", True)
+    assert stop.is_in_force(datetime(2000, 1, 1, tzinfo=UTC))
+    assert lifted.ended_by == lifted.started_by
     await engine.dispose()
 
 
@@ -188,7 +223,9 @@ BROKEN = {
     "ck_attempt_outcome": "UPDATE attempt SET outcome = 'perhaps', ended_at = started_at",
     "ck_attempt_ended": "UPDATE attempt SET outcome = 'sent', ended_at = NULL",
     "ck_posture_kind": "INSERT INTO posture (id, kind, reason, started_at) "
-    "SELECT id, 'nap', '', created_at FROM mission LIMIT 1",
+    "SELECT id, '', '', created_at FROM mission LIMIT 1",
+    "ck_posture_ends_after_start": "INSERT INTO posture (id, kind, reason, started_at, ends_at) "
+    "SELECT id, 'stop', '', created_at, created_at FROM mission LIMIT 1",
     "ck_audit_head_one_row": "UPDATE audit_head SET id = 2",
     "uq_mission_code": "UPDATE mission SET code = 'same'",
     "uq_mission_path": "UPDATE mission SET path = '/'",
@@ -213,8 +250,7 @@ BROKEN = {
     "uq_approval_post_id": "INSERT INTO approval "
     "(id, post_id, revision, digest, policy, person_id, decided_at) "
     "SELECT post_id, post_id, revision, digest, policy, person_id, decided_at FROM approval",
-    "uq_posture_open": "INSERT INTO posture (id, kind, reason, started_at) "
-    "SELECT id, 'stop', '', created_at FROM mission",
+    "posture_lifted_by_its_setter": "UPDATE posture SET ended_by = started_by",
     "approval_by_editor": "INSERT INTO approval "
     "(id, post_id, revision, digest, policy, person_id, decided_at) "
     "SELECT id, id, 9, 'd', 'p', author_id, created_at FROM post",
@@ -228,7 +264,7 @@ def busy() -> set[int]:
 
 
 async def _fill(world: World, busy: set[int]) -> None:
-    """One post in a worker's hands on two accounts, a draft, a code, and a sealed log."""
+    """One post in a worker's hands on two accounts, a draft, a code, an announced posture, and a sealed log."""
     if id(world) in busy:
         return
     busy.add(id(world))
@@ -241,6 +277,9 @@ async def _fill(world: World, busy: set[int]) -> None:
         assert isinstance(work, Work)
         [intent] = await publishing.intend(uow, app.kit, [(work, b"{}")])
         assert isinstance(intent, Intent)
+    async with world.as_("zorc") as (uow, actor):
+        later = NewPosture(starts_at=datetime(2090, 6, 1, tzinfo=UTC))
+        await postures.stop(uow, actor, reason="announced", new=later)
     async with app.open_uow() as uow:
         assert await sequencing.seal(uow, app.log_keys, owner="test")
 
@@ -288,7 +327,7 @@ def test_every_rule_of_the_schema_is_broken_once() -> None:
             if isinstance(rule, CheckConstraint | UniqueConstraint):
                 named.add(str(rule.name))
         named |= {str(index.name) for index in table.indexes if index.unique}
-    assert named == set(BROKEN) - {"approval_by_editor"}
+    assert named == set(BROKEN) - {"approval_by_editor", "posture_lifted_by_its_setter"}
 
 
 @in_the_session
