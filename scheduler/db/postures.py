@@ -75,7 +75,7 @@ async def find_caught(uow: UnitOfWork, posture_id: UUID) -> Sequence[tuple[Deliv
         .order_by(col(Delivery.due_at), col(Delivery.id))
         .with_for_update(of=Delivery)
     )
-    return (await uow.session.execute(query)).tuples().all()
+    return (await uow.session.execute(query)).all()
 
 
 async def get(uow: UnitOfWork, posture_id: UUID) -> Posture:

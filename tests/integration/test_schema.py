@@ -35,6 +35,14 @@ from tests.support.world import World
 in_the_session = pytest.mark.asyncio(loop_scope="session")
 ALEMBIC = Path(migrate.__file__).parents[2] / "alembic"
 Schema = dict[str, Any]
+STOPS_OF_THE_PREVIOUS_RELEASE = (
+    """INSERT INTO person (id, code, name, languages, active, created_at)
+    VALUES ('PERSON', 'zorc', 'Petra Zorc', '[]', true, 'MOMENT')""",
+    """INSERT INTO posture (id, kind, reason, started_by, started_at, ended_by, ended_at)
+    VALUES ('PAST', 'stop', 'past', 'PERSON', 'MOMENT', 'PERSON', 'MOMENT')""",
+    """INSERT INTO posture (id, kind, reason, started_by, started_at)
+    VALUES ('STILL', 'stop', 'still', 'PERSON', 'MOMENT')""",
+)
 
 
 def _run(connection: Connection, revision: str) -> None:
@@ -166,17 +174,13 @@ async def test_a_stop_of_the_previous_release_stays_in_force_and_one_that_was_li
     if engine.dialect.name == "sqlite":
         moment = "2026-11-01T08:00:00.000000Z"
     await _within(engine, _run, "0003")
-    person, past, still = "0" * 31 + "1", "0" * 31 + "2", "0" * 31 + "3"
+    rows = {"person": "0" * 31 + "1", "past": "0" * 31 + "2", "still": "0" * 31 + "3"}
     async with engine.begin() as connection:
-        for statement in (
-            "INSERT INTO person (id, code, name, languages, active, created_at) "
-            f"VALUES ('{person}', 'zorc', 'Petra Zorc', '[]', true, '{moment}')",
-            "INSERT INTO posture (id, kind, reason, started_by, started_at, ended_by, ended_at) "
-            f"VALUES ('{past}', 'stop', 'past', '{person}', '{moment}', '{person}', '{moment}')",
-            "INSERT INTO posture (id, kind, reason, started_by, started_at) "
-            f"VALUES ('{still}', 'stop', 'still', '{person}', '{moment}')",
-        ):
-            await connection.execute(text(statement))
+        for statement in STOPS_OF_THE_PREVIOUS_RELEASE:
+            told = statement.replace("MOMENT", moment)
+            for name, row in rows.items():
+                told = told.replace(name.upper(), row)
+            await connection.execute(text(told))
     await _within(engine, _run, "head")
     async with AsyncSession(engine) as session:
         uow = UnitOfWork(session, utc_now(), "test", 0)
