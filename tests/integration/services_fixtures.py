@@ -25,6 +25,7 @@ from scheduler.db.uow import UnitOfWork
 from scheduler.domain.people import Actor
 from scheduler.errors import ChanceryError
 from scheduler.practice.network import PracticeNetwork
+from scheduler.services import publishing
 from scheduler.settings import Settings
 from scheduler.vault.keyfile import KeyRing
 from tests.support.postgres import TestPostgres
@@ -158,6 +159,19 @@ async def refused(world: World, code: str) -> AsyncIterator[pytest.ExceptionInfo
             yield caught  # type: ignore[misc] - filled when the block has ended
         assert caught.value.code == code, str(caught.value)
     assert actions == [], "a refusal left records"
+
+
+async def come_due(world: World) -> None:
+    """Whatever is due is prepared, and held for what stands against it."""
+    kit = world.app.kit
+    while True:
+        async with world.app.open_uow() as uow:
+            claims = await publishing.claim(uow, worker="test", ahead=timedelta(0), limit=50)
+        if not claims:
+            return
+        for claimed in claims:
+            async with world.app.open_uow() as uow:
+                assert await publishing.prepare(uow, kit, claimed) is None
 
 
 async def _newest(world: World) -> int:

@@ -13,10 +13,11 @@ from scheduler.db import rules
 from scheduler.db.postures import Met
 from scheduler.db.tables import Account, Attempt, AuditOutbox, Delivery, Post, Posture
 from scheduler.domain.people import Permission
-from scheduler.services import postures, publishing, release, releasing
+from scheduler.services import postures, release, releasing
 from scheduler.services.postures import NewPosture
 from scheduler.services.writing import When
 from tests.integration.services_fixtures import (
+    come_due,
     founder_fixture,  # noqa: F401 - fixtures go by name
     own_fixture,  # noqa: F401 - fixtures go by name
     recording,
@@ -45,19 +46,6 @@ async def _lift(world: World, receipt: postures.StopReceipt, by: str = "vidmar")
 async def _in_force(world: World) -> list[str]:
     async with world.app.open_uow.read() as uow:
         return [each.kind for each in await rules.load_postures(uow)]
-
-
-async def _come_due(world: World) -> None:
-    """Everything that is due comes as far as it may."""
-    kit = world.app.kit
-    while True:
-        async with world.app.open_uow() as uow:
-            claims = await publishing.claim(uow, worker="test", ahead=timedelta(0), limit=50)
-        if not claims:
-            return
-        for claimed in claims:
-            async with world.app.open_uow() as uow:
-                assert await publishing.prepare(uow, kit, claimed) is None
 
 
 def _posts(met: Sequence[Met]) -> list[str]:
@@ -289,7 +277,7 @@ async def test_what_a_posture_has_held_is_released_by_a_person_spread_evenly(own
         await own.scheduled(title=str(number))
     receipt = await _stop(own)
     assert len(receipt.caught) == 4
-    await _come_due(own)
+    await come_due(own)
     async with refused(own, "posture_in_force"):
         await _release(own, receipt, "zorc")
     await _lift(own, receipt)
@@ -319,7 +307,7 @@ async def test_a_release_leaves_held_what_may_not_go_and_names_it(own: World) ->
         alert = {"post_class": "consular_alert"} if name == "forbidden" else {}
         await own.scheduled(title=name, **alert)
     receipt = await _stop(own)
-    await _come_due(own)
+    await come_due(own)
     rows = dict(zip(names, await _all(own), strict=True))
     async with own.app.open_uow() as uow:
         for name, values in (
@@ -349,7 +337,7 @@ async def test_a_release_leaves_held_what_may_not_go_and_names_it(own: World) ->
 async def test_a_posture_that_has_ended_by_itself_releases_nothing_by_itself(own: World) -> None:
     await own.scheduled()
     receipt = await _stop(own, kind="mourning", ends_at=SOON_AT)
-    await _come_due(own)
+    await come_due(own)
     async with own.app.open_uow() as uow:  # two hours go by
         past = {"started_at": uow.now - 2 * HOUR, "ends_at": uow.now}
         await uow.session.execute(update(Posture).values(**past))
