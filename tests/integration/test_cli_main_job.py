@@ -139,28 +139,14 @@ def test_a_stop_holds_what_is_due_until_a_person_releases_or_resolves_it(
     karvenia: Karvenia,
 ) -> None:
     officer, supervisor = karvenia["hocevar"], karvenia["zorc"]
-    stopped = supervisor.run("stop", "--reason", "state mourning")
-    assert stopped.returncode == 0, stopped.stderr
-    assert "Caught; will be held when due: 0" in stopped.stdout
+    assert supervisor.run("stop", "--reason", "state mourning").returncode == 0
     assert supervisor.refusal("stop", "--reason", "again") == "already_stopped"
     assert officer.ask("posture")["reason"] == "state mourning"
-    said = ("Not today.", "Posted by hand.", "Later.")
-    posts = [_submitted(karvenia, text) for text in said]
-    for post in posts:
-        supervisor.ask("approval", "approve", post["id"], "--digest", post["digest"])
+    posts = _approved(karvenia, "Not today.", "Posted by hand.")
     explained = officer.ask("post", "explain", posts[0]["id"])
     assert "stopped" in {each["code"] for each in explained["obstacles"]}
-    for post in posts:
-        wait_for(lambda post=post: _delivery(karvenia, post["id"])["state"] == "held")
-    proposed = supervisor.run("resume", "--reason", "it is over")
-    assert "until another person runs" in proposed.stdout
-    assert supervisor.refusal("resume", "--reason", "it is over") == "second_person_needed"
-    assert "Petra Zorc" in officer.run("posture").stdout
-    lifted = officer.run("resume", "--reason", "it is over")
-    assert "is lifted." in lifted.stdout
-    assert "What it has held stays held" in lifted.stdout
-    held = {each["post"]: each["id"] for each in supervisor.ask("delivery", "list", "--state=held")}
-    released, by_hand, later = (held[post["id"]] for post in posts)
+    released, by_hand = _held(karvenia, posts)
+    assert officer.run("resume", "--reason", "it is over").returncode == 0
 
     supervisor.ask("delivery", "retry", released, "--reason", "mourning is over")
     resolve = ("delivery", "resolve", by_hand, "--reason=by hand")
@@ -178,15 +164,32 @@ def test_a_stop_holds_what_is_due_until_a_person_releases_or_resolves_it(
     assert '"status":"Not today."' in shown
     assert "next: " not in shown
 
-    shown = supervisor.run("delivery", "show", later).stdout
-    assert f"next: let it go: `chancery delivery retry {later} --reason …`" in shown
+
+def test_what_a_stop_has_held_is_released_when_another_person_has_lifted_it(
+    karvenia: Karvenia,
+) -> None:
+    officer, supervisor = karvenia["hocevar"], karvenia["zorc"]
+    stopped = supervisor.run("stop", "--reason", "a flood")
+    assert "Caught; will be held when due: 0" in stopped.stdout
+    [post] = _approved(karvenia, "Later.")
+    [held] = _held(karvenia, [post])
+    proposed = supervisor.run("resume", "--reason", "it is over")
+    assert "until another person runs" in proposed.stdout
+    assert supervisor.refusal("resume", "--reason", "it is over") == "second_person_needed"
+    assert "Petra Zorc" in officer.run("posture").stdout
+    lifted = officer.run("resume", "--reason", "it is over")
+    assert "is lifted." in lifted.stdout
+    shown = supervisor.run("delivery", "show", held).stdout
+    assert f"next: let it go: `chancery delivery retry {held} --reason …`" in shown
+
     [words] = [line for line in lifted.stdout.splitlines() if "--posture" in line]
     release = ("delivery", "release", "--posture", words.split("--posture ")[1].split()[0])
     assert supervisor.run(*release, "--reason=over").returncode == 2
     receipt = supervisor.run(*release, "--reason=over", "--spread=1").stdout
+
     assert "Released: 1" in receipt
     assert "Still held: 0" in receipt
-    wait_for(lambda: _delivery(karvenia, posts[2]["id"])["state"] == "verified")
+    wait_for(lambda: _delivery(karvenia, post["id"])["state"] == "verified")
 
 
 def test_a_posture_names_what_it_stops_and_what_may_leave_all_the_same(
@@ -327,3 +330,18 @@ def _delivery(karvenia: Karvenia, post_id: str) -> dict[str, Any]:
     [delivery] = karvenia["hocevar"].ask("post", "show", post_id)["deliveries"]
     found: dict[str, Any] = delivery
     return found
+
+
+def _approved(karvenia: Karvenia, *said: str) -> list[dict[str, Any]]:
+    """Posts to go at once, which a supervisor has approved."""
+    posts = [_submitted(karvenia, text) for text in said]
+    for post in posts:
+        karvenia["zorc"].ask("approval", "approve", post["id"], "--digest", post["digest"])
+    return posts
+
+
+def _held(karvenia: Karvenia, posts: list[dict[str, Any]]) -> list[str]:
+    """Their deliveries, once they are held."""
+    for post in posts:
+        wait_for(lambda post=post: _delivery(karvenia, post["id"])["state"] == "held")
+    return [_delivery(karvenia, post["id"])["id"] for post in posts]

@@ -11,15 +11,13 @@ from alembic import command
 from alembic.autogenerate import compare_metadata
 from alembic.config import Config
 from alembic.runtime.migration import MigrationContext
-from sqlalchemy import CheckConstraint, Connection, UniqueConstraint, inspect, select, text
+from sqlalchemy import CheckConstraint, Connection, UniqueConstraint, inspect, text
 from sqlalchemy.exc import IntegrityError
-from sqlalchemy.ext.asyncio import AsyncEngine, AsyncSession
+from sqlalchemy.ext.asyncio import AsyncEngine
 
-from scheduler.clock import utc_now
-from scheduler.db import migrate, rules
+from scheduler.db import migrate
 from scheduler.db.engine import build_engine
-from scheduler.db.tables import Base, Posture
-from scheduler.db.uow import UnitOfWork
+from scheduler.db.tables import Base
 from scheduler.services import postures, publishing, sequencing
 from scheduler.services.postures import NewPosture
 from scheduler.services.publishing import Intent, Work
@@ -35,14 +33,6 @@ from tests.support.world import World
 in_the_session = pytest.mark.asyncio(loop_scope="session")
 ALEMBIC = Path(migrate.__file__).parents[2] / "alembic"
 Schema = dict[str, Any]
-STOPS_OF_THE_PREVIOUS_RELEASE = (
-    """INSERT INTO person (id, code, name, languages, active, created_at)
-    VALUES ('PERSON', 'zorc', 'Petra Zorc', '[]', true, 'MOMENT')""",
-    """INSERT INTO posture (id, kind, reason, started_by, started_at, ended_by, ended_at)
-    VALUES ('PAST', 'stop', 'past', 'PERSON', 'MOMENT', 'PERSON', 'MOMENT')""",
-    """INSERT INTO posture (id, kind, reason, started_by, started_at)
-    VALUES ('STILL', 'stop', 'still', 'PERSON', 'MOMENT')""",
-)
 
 
 def _run(connection: Connection, revision: str) -> None:
@@ -97,8 +87,10 @@ def _read_triggers(connection: Connection) -> list[str]:
     return sorted(connection.execute(text(query)).scalars())
 
 
-@pytest.fixture(params=DATABASES)
-def open_empty(request: pytest.FixtureRequest, tmp_path: Path) -> Callable[[str], AsyncEngine]:
+@pytest.fixture(name="open_empty", params=DATABASES)
+def open_empty_fixture(
+    request: pytest.FixtureRequest, tmp_path: Path
+) -> Callable[[str], AsyncEngine]:
     """Makes an empty database."""
 
     def open_(name: str) -> AsyncEngine:
@@ -162,33 +154,6 @@ async def test_each_migration_stands_by_itself_and_upgrading_twice_changes_nothi
     await migrate.upgrade(engine)
     current, newest = await migrate.find_revisions(engine)
     assert current == newest
-    await engine.dispose()
-
-
-@in_the_session
-async def test_a_stop_of_the_previous_release_stays_in_force_and_one_that_was_lifted_stays_lifted(
-    open_empty: Callable[[str], AsyncEngine],
-) -> None:
-    """One person was allowed to set and lift a stop then: the row of that time survives, too."""
-    engine, moment = open_empty("database"), "2026-11-01 08:00:00+00"
-    if engine.dialect.name == "sqlite":
-        moment = "2026-11-01T08:00:00.000000Z"
-    await _within(engine, _run, "0003")
-    rows = {"person": "0" * 31 + "1", "past": "0" * 31 + "2", "still": "0" * 31 + "3"}
-    async with engine.begin() as connection:
-        for statement in STOPS_OF_THE_PREVIOUS_RELEASE:
-            told = statement.replace("MOMENT", moment)
-            for name, row in rows.items():
-                told = told.replace(name.upper(), row)
-            await connection.execute(text(told))
-    await _within(engine, _run, "head")
-    async with AsyncSession(engine) as session:
-        uow = UnitOfWork(session, utc_now(), "test", 0)
-        [stop] = await rules.load_postures(uow)
-        lifted = (await session.scalars(select(Posture).where(Posture.reason == "past"))).one()
-    assert (stop.reason, stop.stops_everything) == ("still", True)
-    assert stop.is_in_force(datetime(2000, 1, 1, tzinfo=UTC))
-    assert lifted.ended_by == lifted.started_by
     await engine.dispose()
 
 
