@@ -17,6 +17,7 @@ from scheduler.commands.printing import (
     show_json,
 )
 from scheduler.domain.delivery_flow import DeliveryState
+from scheduler.domain.posture import find_catcher
 
 _COLUMNS: Final = {
     "id": "id",
@@ -127,8 +128,13 @@ def find_next_steps(found: dict[str, Any]) -> list[str]:
             f"it is there: `{resolve} --posted --url URL --reason …`",
             f"it is not: `{retry} --not-public --reason …`, or {end}",
         ]
+    if posture := find_catcher(found["reason"]):
+        release = f"chancery delivery release --posture {posture} --spread MINUTES --reason …"
+        steps = [f"once another person has lifted the posture: `{release}`, with all it has held"]
+    else:
+        steps = [f"let it go: `{retry} --reason …`"]
     return [
-        f"let it go: `{retry} --reason …`",
+        *steps,
         f"somebody posts it by hand: `{resolve} --posted-by-hand URL --reason …`",
         f"give it up: {end}",
     ]

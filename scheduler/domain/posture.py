@@ -1,5 +1,6 @@
 """Postures: what may leave while one is in force (a stop, mourning, pre-election, a freeze)."""
 
+import re
 from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import datetime
@@ -8,6 +9,7 @@ from uuid import UUID
 
 #: The code of the obstacle, and so the first word of a held delivery's reason.
 STOPPED: Final = "stopped"
+_CAUGHT: Final = re.compile(rf"{STOPPED}: posture ([0-9a-f-]{{36}}) ")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -72,6 +74,12 @@ def describe(posture: Restriction) -> str:
 def caught_by(posture_id: UUID) -> str:
     """How the reason of every delivery begins that this posture has held."""
     return f"{STOPPED}: {_mark(posture_id)} "
+
+
+def find_catcher(reason: str) -> str | None:
+    """The id of the posture that has held a delivery, from the delivery's reason."""
+    found = _CAUGHT.match(reason)
+    return None if found is None else found[1]
 
 
 def _mark(posture_id: UUID) -> str:

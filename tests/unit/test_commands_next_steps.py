@@ -11,6 +11,7 @@ def _found(state: str, *outcomes: str | None) -> dict[str, object]:
     return {
         "id": ID,
         "state": state,
+        "reason": "late: the machine was off",
         "account_url": "https://social.karvenia.example/@hq",
         "next_look_at": "2027-03-28T07:00:00Z",
         "attempts": [{"outcome": each} for each in outcomes],
@@ -35,6 +36,12 @@ def test_what_is_not_public_is_released_posted_by_hand_or_given_up(
     assert "--not-public" not in release
     assert f"chancery delivery resolve {ID} --posted-by-hand URL" in by_hand
     assert f"chancery delivery resolve {ID} --cancelled" in give_up
+
+
+def test_what_a_posture_has_held_is_released_with_all_the_rest() -> None:
+    held = _found("held") | {"reason": f"stopped: posture {ID} (mourning): a flood"}
+    release, *_ = find_next_steps(held)
+    assert f"chancery delivery release --posture {ID} --spread MINUTES" in release
 
 
 def test_what_is_unknown_is_waited_for() -> None:

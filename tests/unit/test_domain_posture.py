@@ -5,7 +5,14 @@ from uuid import UUID
 
 import pytest
 
-from scheduler.domain.posture import Departure, Restriction, caught_by, describe, find_block
+from scheduler.domain.posture import (
+    Departure,
+    Restriction,
+    caught_by,
+    describe,
+    find_block,
+    find_catcher,
+)
 
 NOON = datetime(2027, 4, 1, 12, 0, tzinfo=UTC)
 TICK = timedelta(microseconds=1)
@@ -117,5 +124,7 @@ def test_a_held_delivery_names_the_posture_that_held_it_before_any_persons_words
     posture = _posture(kind="mourning", reason=f"posture {UUID(int=8)} (x)")
     reason = f"stopped: {describe(posture)}"
     assert reason.startswith(caught_by(posture.id))
+    assert find_catcher(reason) == str(posture.id)
+    assert find_catcher(f"late: {reason}") is None
     assert not reason.startswith(caught_by(UUID(int=8)))
     assert reason.endswith(f"(mourning): {posture.reason}")
