@@ -25,7 +25,8 @@ from scheduler.db.uow import UnitOfWork
 from scheduler.domain.people import Actor
 from scheduler.errors import ChanceryError
 from scheduler.practice.network import PracticeNetwork
-from scheduler.services import publishing
+from scheduler.services import holds, publishing
+from scheduler.services.release import Obstacle
 from scheduler.settings import Settings
 from scheduler.vault.keyfile import KeyRing
 from tests.support.postgres import TestPostgres
@@ -171,7 +172,9 @@ async def come_due(world: World) -> None:
             return
         for claimed in claims:
             async with world.app.open_uow() as uow:
-                assert await publishing.prepare(uow, kit, claimed) is None
+                [why] = await publishing.prepare(uow, kit, [claimed])
+                assert isinstance(why, Obstacle)
+                await holds.turn_away(uow, claimed, why)
 
 
 async def _newest(world: World) -> int:

@@ -186,10 +186,7 @@ async def test_what_a_read_back_shows_to_be_different_is_kept_for_people(world: 
     kit = _kit(world, "read_back", read_back)
     async with world.app.open_uow() as uow:
         await uow.session.execute(update(Delivery).values(wake_at=uow.now))
-    async with world.app.open_uow() as uow:
-        look = await looks.start_look(uow, kit, claimed.delivery_id)
-    assert look is not None
-    await look_after(world.app.open_uow, kit, look)
+    await Looker(world.app.open_uow, kit).look_at(claimed.delivery_id)
     assert (await _the(world, claimed)).state == "drifted"
     async with world.app.open_uow.read() as uow:
         attempt = (await uow.session.scalars(select(Attempt))).one()

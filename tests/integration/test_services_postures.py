@@ -11,7 +11,7 @@ from scheduler.audit.record import parse_record
 from scheduler.canonical import sha256_hex
 from scheduler.db import rules
 from scheduler.db.postures import Met
-from scheduler.db.tables import Account, Attempt, AuditOutbox, Delivery, Post, Posture
+from scheduler.db.tables import Attempt, AuditOutbox, Delivery, Post, Posture
 from scheduler.domain.people import Permission
 from scheduler.services import postures, release, releasing
 from scheduler.services.postures import NewPosture
@@ -245,15 +245,13 @@ async def test_a_posture_catches_what_it_forbids_and_nothing_else(
     await own.scheduled(title="later", when=When(local="2090-06-01T10:00", zone="UTC"))
     receipt = await _stop(own, **new)
     assert _posts(receipt.caught) == caught
-    found = {}
     async with own.app.open_uow.read() as uow:
-        for delivery, account, title in await uow.session.execute(
-            select(Delivery, Account, col(Post.title))
-            .join(Account, col(Account.id) == col(Delivery.account_id))
-            .join(Post, col(Post.id) == col(Delivery.post_id))
-        ):
-            found[title] = await release.find_stop(uow, delivery, account)
-    assert sorted(caught) == sorted(title for title, stop in found.items() if stop is not None)
+        query = select(Delivery, col(Post.title)).join(Post, col(Post.id) == col(Delivery.post_id))
+        titles = dict((await uow.session.execute(query)).all())
+        stops = await release.find_stops(uow, titles)
+    assert sorted(caught) == sorted(
+        title for delivery, title in titles.items() if delivery.id in stops
+    )
 
 
 async def test_what_is_due_when_a_posture_ends_by_itself_leaves(own: World) -> None:
@@ -262,14 +260,12 @@ async def test_what_is_due_when_a_posture_ends_by_itself_leaves(own: World) -> N
     await _stop(own, ends_at=SOON_AT)
     async with own.app.open_uow() as uow:
         delivery = await uow.session.get_one(Delivery, (await own.deliveries(post))[0].id)
-        account = await uow.session.get_one(Account, delivery.account_id)
-        assert await release.find_stop(uow, delivery, account) is None
+        assert await release.find_stops(uow, [delivery]) == {}
         delivery.due_at = SOON_AT - timedelta(seconds=1)
         await uow.session.flush()
-        stop = await release.find_stop(uow, delivery, account)
-        assert stop is not None
+        assert set(await release.find_stops(uow, [delivery])) == {delivery.id}
         uow.now = SOON_AT
-        assert await release.find_stop(uow, delivery, account) is None
+        assert await release.find_stops(uow, [delivery]) == {}
 
 
 async def test_what_a_posture_has_held_is_released_by_a_person_spread_evenly(own: World) -> None:
