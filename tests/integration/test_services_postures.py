@@ -247,11 +247,9 @@ async def test_a_posture_catches_what_it_forbids_and_nothing_else(
     assert _posts(receipt.caught) == caught
     async with own.app.open_uow.read() as uow:
         query = select(Delivery, col(Post.title)).join(Post, col(Post.id) == col(Delivery.post_id))
-        titles = dict((await uow.session.execute(query)).all())
-        stops = await release.find_stops(uow, titles)
-    assert sorted(caught) == sorted(
-        title for delivery, title in titles.items() if delivery.id in stops
-    )
+        rows = (await uow.session.execute(query)).all()
+        stops = await release.find_stops(uow, [delivery for delivery, _ in rows])
+    assert sorted(caught) == sorted(title for delivery, title in rows if delivery.id in stops)
 
 
 async def test_what_is_due_when_a_posture_ends_by_itself_leaves(own: World) -> None:
