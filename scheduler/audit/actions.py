@@ -68,5 +68,6 @@ class Action(StrEnum):
     DELIVERY_DRIFT = "delivery.drift"
 
     POSTURE_STOP = "posture.stop"
+    POSTURE_PROPOSE_RESUME = "posture.propose_resume"
     POSTURE_RESUME = "posture.resume"
     POLICY_ACTIVATE = "policy.activate"

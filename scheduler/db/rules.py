@@ -2,16 +2,39 @@
 
 from typing import Final
 
-from sqlalchemy import func, select
+from sqlalchemy import and_, func, select
 from sqlmodel import col
 
-from scheduler.db.tables import PolicyVersion, Posture
+from scheduler.db.tables import Mission, PolicyVersion, Posture
 from scheduler.db.uow import UnitOfWork
+from scheduler.domain.posture import Restriction
 
 
-async def find_stop(uow: UnitOfWork) -> Posture | None:
-    query = select(Posture).where(col(Posture.ended_at).is_(None), col(Posture.kind) == "stop")
-    return (await uow.session.scalars(query)).one_or_none()
+async def load_postures(uow: UnitOfWork) -> tuple[Restriction, ...]:
+    """Every posture that is in force or announced, by the database's clock; oldest first, mostly none."""
+    over = and_(col(Posture.ends_at).is_not(None), col(Posture.ends_at) <= uow.now)
+    query = (
+        select(Posture, col(Mission.path))
+        .outerjoin(Mission, col(Mission.id) == col(Posture.mission_id))
+        .where(col(Posture.ended_at).is_(None), ~over)
+        .order_by(col(Posture.started_at), col(Posture.id))
+        .execution_options(populate_existing=True)
+    )
+    return tuple(restriction_of(row, path) for row, path in await uow.session.execute(query))
+
+
+def restriction_of(posture: Posture, mission_path: str | None) -> Restriction:
+    return Restriction(
+        id=posture.id,
+        kind=posture.kind,
+        reason=posture.reason,
+        mission_path=mission_path,
+        account_id=posture.account_id,
+        language=posture.language,
+        allowed_classes=frozenset(posture.allowed_classes),
+        starts_at=posture.starts_at,
+        ends_at=posture.ends_at,
+    )
 
 
 async def get_policy(uow: UnitOfWork) -> PolicyVersion:

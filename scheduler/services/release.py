@@ -5,14 +5,15 @@ from dataclasses import dataclass
 from datetime import datetime
 from uuid import UUID
 
-from scheduler.db import cases, rules
+from scheduler.db import cases, postures, rules
 from scheduler.db.cases import Case
 from scheduler.db.posts import PostParts
-from scheduler.db.tables import Approval, Delivery, PolicyVersion, Posture
+from scheduler.db.tables import Approval, Delivery, PolicyVersion
 from scheduler.db.uow import UnitOfWork
 from scheduler.domain.lateness import Timing, timing, window_end
 from scheduler.domain.people import Permission
 from scheduler.domain.post_flow import PostState
+from scheduler.domain.posture import STOPPED, describe, find_block
 from scheduler.services import judging, rendering
 
 
@@ -38,16 +39,15 @@ class Bench:
     """Deliveries to be judged, with what is in force for everybody; all read in one transaction."""
 
     now: datetime
-    stop: Posture | None
+    stops: Mapping[UUID, Obstacle]  #: by delivery: the posture that forbids it
     policy: PolicyVersion
     cases: Mapping[UUID, Case]
     changes: Mapping[UUID, Obstacle | None]  #: by post: is its content still what was approved
 
     def clear(self, case: Case) -> Clearance | Obstacle:
         """Check posture, account, content, approval, roles and policy; the time is another question."""
-        if self.stop is not None:
-            message = f"publishing is stopped: {self.stop.reason}"
-            return Obstacle(code="stopped", message=message)
+        if (stop := self.stops.get(case.delivery.id)) is not None:
+            return stop
         if case.account.state != "active":
             return Obstacle(code="account_out_of_service", message=case.account.state_reason)
         if case.post.state != PostState.SCHEDULED:
@@ -73,7 +73,7 @@ async def load(uow: UnitOfWork, deliveries: Collection[Delivery]) -> Bench:
     parts = {case.post.id: case.parts for case in found.values()}
     return Bench(
         now=uow.now,
-        stop=await rules.find_stop(uow),
+        stops=await find_stops(uow, deliveries),
         policy=await rules.get_policy(uow),
         cases=found,
         changes={post_id: _find_change(each) for post_id, each in parts.items()},
@@ -84,6 +84,23 @@ async def clear(uow: UnitOfWork, delivery: Delivery) -> Clearance | Obstacle:
     """Check one delivery against fresh rows."""
     bench = await load(uow, [delivery])
     return bench.clear(bench.cases[delivery.id])
+
+
+async def find_stops(uow: UnitOfWork, deliveries: Collection[Delivery]) -> dict[UUID, Obstacle]:
+    """The postures that forbid these deliveries at their times, which may be some seconds ahead.
+
+    What is asked ahead is asked again at the intent; there an instant ahead is early, and does not leave.
+    """
+    in_force = await rules.load_postures(uow)
+    if not in_force:
+        return {}
+    departures = await postures.load_departures(uow, [each.id for each in deliveries])
+    blocks = {key: find_block(in_force, each) for key, each in departures.items()}
+    return {
+        key: Obstacle(code=STOPPED, message=describe(block))
+        for key, block in blocks.items()
+        if block is not None
+    }
 
 
 def approved_due(case: Case) -> datetime:

@@ -1,5 +1,6 @@
 """Deliveries: what became of each post on each account, and how a person ends a hold."""
 
+from base64 import b64encode
 from datetime import datetime, timedelta
 from typing import Annotated, Any, Final
 from uuid import UUID
@@ -8,7 +9,7 @@ from pydantic import Field, StringConstraints
 
 from scheduler.db import deliveries as rows
 from scheduler.db import sight
-from scheduler.db.tables import Account, Delivery
+from scheduler.db.tables import Account, Attempt, Delivery
 from scheduler.domain.delivery_flow import DeliveryState
 from scheduler.domain.post_flow import IllegalMoveError
 from scheduler.errors import NotFoundError
@@ -59,21 +60,43 @@ class DeliveryAnswer(Answer):
     updated_at: datetime
 
 
+class DeliveryQuery(Input):
+    body: bool = False  #: show what was sent, too
+
+
+class LookAnswer(Answer):
+    """What a look at the platform has shown: `absent`, `public`, `no_answer` or `drift`."""
+
+    at: datetime
+    saw: str
+    code: str = ""
+    message: str = ""
+    url: str | None = None
+    evidence: dict[str, Any] = Field(default_factory=dict)
+
+
 class AttemptAnswer(Answer):
+    """One try of one part: what was sent and when, what came back, and what looks have shown since."""
+
     number: int
     part: int
     outcome: str | None
     code: str
     message: str
     started_at: datetime
+    deadline: datetime
     ended_at: datetime | None
     request_sha256: str
     evidence: dict[str, Any]
+    looks: list[LookAnswer]
+    body: str | None  #: what was sent, when asked for; not UTF-8 is in base64
 
 
 class DeliveryWhole(DeliveryAnswer):
     """A delivery with every try of every part."""
 
+    account_url: str  #: where a person looks
+    next_look_at: datetime | None  #: when the platform is asked again by itself
     attempts: list[AttemptAnswer]
 
 
@@ -89,9 +112,9 @@ async def list_deliveries(step: Step, query: DeliveriesQuery) -> Page[DeliveryAn
     )
 
 
-async def show_delivery(step: Step) -> DeliveryWhole:
+async def show_delivery(step: Step, query: DeliveryQuery) -> DeliveryWhole:
     """One delivery, with the evidence of every try."""
-    return await _show(step)
+    return await _show(step, with_body=query.body)
 
 
 async def retry_delivery(step: Step, body: RetryBody) -> DeliveryWhole:
@@ -120,16 +143,37 @@ async def resolve_delivery(step: Step, body: ResolveBody) -> DeliveryWhole:
     return await _show(step)
 
 
-async def _show(step: Step) -> DeliveryWhole:
+async def _show(step: Step, *, with_body: bool = False) -> DeliveryWhole:
     delivery, account = await sight.get_delivery(step.uow, step.actor, step.uuid("delivery_id"))
-    fields = AttemptAnswer.model_fields
+    looked_at = delivery.state in {DeliveryState.UNKNOWN, DeliveryState.SENT}
     return DeliveryWhole(
         **_line(delivery, account),
+        account_url=account.url,
+        next_look_at=delivery.wake_at if looked_at else None,
         attempts=[
-            AttemptAnswer(**{name: getattr(attempt, name) for name in fields})
+            _attempt(attempt, with_body=with_body)
             for attempt in (await rows.find_attempts(step.uow, [delivery.id]))[delivery.id]
         ],
     )
+
+
+def _attempt(attempt: Attempt, *, with_body: bool) -> AttemptAnswer:
+    fields = AttemptAnswer.model_fields.keys() - {"evidence", "looks", "body"}
+    evidence = dict(attempt.evidence)
+    looks = [LookAnswer(**each) for each in evidence.pop("looks", [])]
+    return AttemptAnswer(
+        **{name: getattr(attempt, name) for name in fields},
+        evidence=evidence,
+        looks=looks,
+        body=_read(bytes(attempt.request)) if with_body else None,
+    )
+
+
+def _read(body: bytes) -> str:
+    try:
+        return body.decode()
+    except UnicodeDecodeError:
+        return b64encode(body).decode()
 
 
 def _line(delivery: Delivery, account: Account) -> dict[str, Any]:
