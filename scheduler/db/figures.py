@@ -6,7 +6,7 @@ from datetime import datetime, timedelta
 from typing import Final
 from uuid import UUID
 
-from sqlalchemy import ColumnElement, false, func, select
+from sqlalchemy import ColumnElement, and_, func, or_, select
 from sqlmodel import col
 
 from scheduler.db.tables import Account, Attempt, Delivery, Person, Posture
@@ -83,8 +83,8 @@ async def find_accounts(uow: UnitOfWork) -> Sequence[Account]:
 
 async def find_postures(uow: UnitOfWork) -> Sequence[tuple[Posture, str]]:
     """The postures that are in force now, each with the name of whoever declared it."""
-    begun = func.coalesce(col(Posture.starts_at), col(Posture.started_at)) <= uow.now
-    over = func.coalesce(col(Posture.ends_at) <= uow.now, false())
+    over = and_(col(Posture.ends_at).is_not(None), col(Posture.ends_at) <= uow.now)
+    begun = or_(col(Posture.starts_at).is_(None), col(Posture.starts_at) <= uow.now)
     query = (
         select(Posture, func.coalesce(col(Person.name), "the operator"))
         .outerjoin(Person, col(Person.id) == col(Posture.started_by))
