@@ -2,7 +2,7 @@
 
 from typing import Final
 
-from sqlalchemy import and_, func, select
+from sqlalchemy import and_, func, select, text
 from sqlmodel import col
 
 from scheduler.db.tables import Mission, PolicyVersion, Posture
@@ -48,6 +48,8 @@ async def get_policy(uow: UnitOfWork) -> PolicyVersion:
 
 
 _GATE_KEY: Final = 0x6368616E  # one advisory lock of our own on PostgreSQL
+#: Who waits to enter exclusive keeps every later intent out, so waiting long lets nothing through.
+_STOP_PATIENCE_MS: Final = 30_000
 
 
 async def enter_gate(uow: UnitOfWork, *, exclusive: bool) -> None:
@@ -57,6 +59,8 @@ async def enter_gate(uow: UnitOfWork, *, exclusive: bool) -> None:
     second has seen the first, and no intent commits after a stop. SQLite has one writer and needs no gate.
     """
     if uow.session.get_bind().dialect.name == "postgresql":
+        if exclusive:  # frozen processes lose their transactions one after the other, 5 s each; none may refuse a stop
+            await uow.session.execute(text(f"SET LOCAL lock_timeout = {_STOP_PATIENCE_MS}"))
         lock = func.pg_advisory_xact_lock if exclusive else func.pg_advisory_xact_lock_shared
         await uow.session.execute(select(lock(_GATE_KEY)))
         await uow.tick()

@@ -68,18 +68,27 @@ async def test_in_mourning_only_the_allowed_class_goes_on(yard: Yard) -> None:
 @pytest.mark.timeout(120)
 async def test_a_worker_that_slept_while_the_stop_came_sends_nothing(yard: Yard) -> None:
     """Claimed and prepared before, frozen past its time: what it wakes up with is not enough to send."""
-    await yard.schedule("Overtaken by events", "hq.mastodon", "hq.bluesky", in_s=5)
     with yard.worker(patience=(2, 2, 30)) as worker:
-        await until(lambda: _are_all(yard, "preparing"), "both prepared")
-        with stopped(worker):
-            receipt, _ = await _stop(yard)
-            due = max(each.due_at for each in receipt.caught if each.due_at is not None)
-            await until(lambda: _is_past(due + timedelta(seconds=0.5)), "their time")
-        await until(lambda: _are_all(yard, "held"), "both held")
-        assert worker.end() == 0
-    assert len(receipt.caught) == 2
-    assert receipt.in_flight == ()
-    await _assert_nothing_left(yard)
+        for number in range(8):  # a slow machine may freeze it too late
+            said = f"Overtaken by events, {number}"
+            post = await yard.schedule(said, "hq.mastodon", "hq.bluesky", in_s=5)
+            await until(lambda p=post: _have_left_ready(yard, p), "claimed")
+            with stopped(worker):
+                before = await yard.world.deliveries(post)
+                receipt, _ = await _stop(yard)
+                due = max(each.due_at for each in before if each.due_at is not None)
+                await until(lambda d=due: _is_past(d + timedelta(seconds=0.5)), "their time")
+            if receipt.in_flight or len(receipt.caught) < len(before):
+                await _until_still(yard)
+                await _lift_and_release(yard, receipt)
+                await _until_still(yard)
+                continue
+            await until(lambda p=post: _are_held(yard, p), "both held")
+            assert worker.end() == 0
+            assert said not in {text for *_, text in yard.practice.published()}
+            assert {each.attempts for each in await yard.world.deliveries(post)} == {0}
+            return
+    pytest.fail("this machine is too slow to freeze a worker in time")
 
 
 @pytest.mark.timeout(120)
@@ -195,6 +204,14 @@ async def _have_started(yard: Yard, count: int) -> bool:
 
 async def _are_all(yard: Yard, state: str) -> bool:
     return set(await yard.states()) == {state}
+
+
+async def _have_left_ready(yard: Yard, post: Post) -> bool:
+    return not {"ready", "planned"} & {each.state for each in await yard.world.deliveries(post)}
+
+
+async def _are_held(yard: Yard, post: Post) -> bool:
+    return {each.state for each in await yard.world.deliveries(post)} == {"held"}
 
 
 async def _is_past(moment: datetime) -> bool:
