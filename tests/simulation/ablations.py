@@ -3,16 +3,18 @@
 A switch fails loudly when it does not find what it has to take out.
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field, replace
 from typing import Any, Final
+from uuid import UUID
 
-from scheduler.db.tables import Delivery
+from scheduler.db import deliveries
+from scheduler.db.cases import Case
+from scheduler.ids import new_id
 from scheduler.services import publishing
-from scheduler.services.kit import Kit
-from scheduler.services.publishing import Intent, Work
-from scheduler.services.release import Clearance
+from scheduler.services.publishing import Intent
+from scheduler.services.release import Bench, Clearance
 from tests.simulation.loop import Process
 from tests.simulation.store import Facts, Session, Store
 
@@ -29,7 +31,7 @@ RULES: Final = {
     "R10": "each attempt has a key of its own",
 }
 
-_FENCE: Final = "delivery.fence = ?"
+_FENCE: Final = "delivery.fence = x.held"
 _INDEX: Final = "uq_delivery_sending"
 _BUSY: Final = "AND delivery_1.state IN ("
 
@@ -46,7 +48,7 @@ class Switches:
         if "R1" not in self.ablated or not facts.enters("sending"):
             return False
         self.worked += 1
-        self.deferred[facts.process] = list(session.statements)
+        self.deferred.setdefault(facts.process, []).extend(session.statements)
         return True
 
     def catch_up(self, session: Session) -> None:
@@ -83,10 +85,12 @@ class Switches:
         with ExitStack() as stack:
             if "R2" in self.ablated:
                 stack.enter_context(_replaced(publishing, "intend", _without_deadline))
+            if "R5" in self.ablated:
+                stack.enter_context(_replaced(deliveries, "lock_all", _without_fence))
             if "R6" in self.ablated:
                 stack.enter_context(_without_index(store))
             if "R7" in self.ablated:
-                stack.enter_context(_replaced(publishing, "clear", _without_second_check))
+                stack.enter_context(_replaced(Bench, "judge", _without_second_check))
             if "R10" in self.ablated:
                 stack.enter_context(_replaced(publishing, "idempotency_key", _with_fresh_key))
             yield
@@ -129,26 +133,45 @@ def _replaced(
 
 
 def _without_deadline(real: Callable[..., Any]) -> Callable[..., Any]:
-    async def intend(uow: Any, kit: Kit, work: Work, body: bytes) -> Intent | None:
-        intent: Intent | None = await real(uow, kit, work, body)
-        return None if intent is None else replace(intent, send_before_s=float("inf"))
+    async def intend(*asked: Any) -> list[Any]:
+        told = await real(*asked)
+        return [
+            replace(each, send_before_s=float("inf")) if isinstance(each, Intent) else each
+            for each in told
+        ]
 
     return intend
 
 
-def _without_second_check(real: Callable[..., Any]) -> Callable[..., Any]:
-    async def clear(uow: Any, delivery: Delivery, account: Any) -> Any:
-        if delivery.state != "preparing":
-            return await real(uow, delivery, account)
-        now = uow.now
-        return Clearance(digest="", approval_id=delivery.id, approved_at=now, policy="")
+def _without_fence(real: Callable[..., Any]) -> Callable[..., Any]:
+    async def lock_all(uow: Any, fences: Mapping[UUID, int]) -> Any:
+        return await real(uow, dict.fromkeys(fences, _ANY))
 
-    return clear
+    return lock_all
+
+
+class _Any:
+    """Equal to whatever it is compared with."""
+
+    def __eq__(self, other: object) -> bool:
+        return True
+
+    __hash__ = object.__hash__
+
+
+_ANY: Final = _Any()
+
+
+def _without_second_check(real: Callable[..., Any]) -> Callable[..., Any]:
+    def judge(bench: Bench, case: Case) -> Any:
+        if case.delivery.state != "preparing":
+            return real(bench, case)
+        return Clearance(digest="", approval_id=case.delivery.id, approved_at=bench.now, policy="")
+
+    return judge
 
 
 def _with_fresh_key(real: Callable[..., Any]) -> Callable[..., Any]:
-    from scheduler.ids import new_id
-
     def idempotency_key(*_: object) -> str:
         return new_id().hex
 

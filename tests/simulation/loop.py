@@ -106,7 +106,7 @@ class SimLoop(asyncio.BaseEventLoop):
         future = self.create_future()
         try:
             future.set_result(func(*args))
-        except Exception as exc:
+        except Exception as exc:  # noqa: BLE001 - it is the caller's
             future.set_exception(exc)
         return future
 
@@ -116,7 +116,10 @@ class SimLoop(asyncio.BaseEventLoop):
             heapq.heappop(self._timers)
         if of is None:
             return self._timers[0][0] if self._timers else None
-        return min((at for at, _, timer in self._timers if owner(timer) is of and not timer.cancelled()), default=None)
+        return min(
+            (at for at, _, timer in self._timers if owner(timer) is of and not timer.cancelled()),
+            default=None,
+        )
 
     def run_while(self, goes_on: Callable[[], bool]) -> None:
         """Run handle after handle; ends when `goes_on` says so or nothing can happen any more."""
