@@ -160,6 +160,8 @@ class SimLoop(asyncio.BaseEventLoop):
         self._idle = [each for each in self._idle if not each[2].cancelled()]
         wanted = [each for each in self._idle if wish.takes(owner(each[2]), each[3])]
         self.now_s = max(self.now_s, wish.at_s)
+        if not wanted:  # all of them are at work
+            self.now_s += 0.01
         for each in [each for each in wanted if each[0] <= self.now_s] or wanted[:1]:
             self._idle.remove(each)
             self.now_s = max(self.now_s, each[0])

@@ -13,9 +13,9 @@ from tests.simulation.ministry import Ministry
 from tests.simulation.run import Run
 
 #: How often `make test` walks through the grid; a tracer makes each run several times as dear.
-ROUNDS = 1 if sys.gettrace() else 4
+ROUNDS = 1 if sys.gettrace() else 2
 LONG_ROUNDS = 20
-CHUNKS = 36
+CHUNKS = 18
 LONG_CHUNKS = 180
 ANYWHERE = 9_000
 
