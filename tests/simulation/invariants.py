@@ -205,7 +205,7 @@ class Invariants:
         """For how long at least one worker has run undisturbed, with a database."""
         run = self._run
         now = run.loop.now_s
-        if not any(w.process.runs and not w.process.dead for w in run.workers):
+        if not any(w.process.works for w in run.workers):
             return 0.0
         if any(not w.process.runs and not w.process.dead for w in run.workers):
             return 0.0

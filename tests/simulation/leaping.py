@@ -64,7 +64,7 @@ class Leaper:
 
     def _whoever_seals(self) -> list[Process]:
         """Mostly the one with the lease, sometimes all of them at once."""
-        able = [each.process for each in self._run.workers if each.process.runs]
+        able = [each.process for each in self._run.workers if each.process.works]
         owner = [each for each in able if each.name == self._sealer()]
         return owner if owner and self._run.rng.random() < 0.8 else able
 
@@ -75,7 +75,7 @@ class Leaper:
     def _whoever_sweeps(self) -> list[Process]:
         """One of the workers, or each: the seed says."""
         rng = self._run.rng
-        able = [each.process for each in self._run.workers if each.process.runs]
+        able = [each.process for each in self._run.workers if each.process.works]
         if len(able) < 2 or rng.random() < 0.35:
             return able
         return [rng.choice(able)]
@@ -84,7 +84,7 @@ class Leaper:
         """Soon; but until the lease of a dead sequencer ends nobody can."""
         run = self._run
         [(owner, until)] = self._store.monitor.execute("SELECT owner, lease_until FROM audit_head")
-        if any(each.process.name == owner and each.process.runs for each in run.workers):
+        if any(each.process.name == owner and each.process.works for each in run.workers):
             return self._draw(_SEAL_S, _LATEST_SEAL_S)
         return max(self._draw(_SEAL_S, _LATEST_SEAL_S), self._at(until))
 

@@ -24,6 +24,10 @@ class Process:
     dead: bool = False
     ready: deque[asyncio.Handle] = field(default_factory=deque)
 
+    @property
+    def works(self) -> bool:
+        return self.runs and not self.dead
+
 
 OUTSIDE = Process("outside")  #: platforms, people and the supervisor; never hit
 PROCESS: ContextVar[Process] = ContextVar("process", default=OUTSIDE)

@@ -288,8 +288,7 @@ class Run:
             for each in server.calls
             if each.account == call.account
             and each is not call
-            and each.process.runs
-            and not each.process.dead
+            and each.process.works
             and now - each.since_s <= TIMEOUT_S
         ]
         if others:
