@@ -1,18 +1,20 @@
 """Each rule R1-R10 can be taken out of the path that a run exercises, never out of what judges it.
 
-A switch fails loudly when it does not find what it has to take out.
+A switch that no longer finds what it has to take out changes nothing, is not caught, and fails its test.
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field, replace
 from typing import Any, Final
+from uuid import UUID
 
-from scheduler.db.tables import Delivery
+from scheduler.db import deliveries
+from scheduler.db.cases import Case
+from scheduler.ids import new_id
 from scheduler.services import publishing
-from scheduler.services.kit import Kit
-from scheduler.services.publishing import Intent, Work
-from scheduler.services.release import Clearance
+from scheduler.services.publishing import Intent
+from scheduler.services.release import Bench, Clearance
 from tests.simulation.loop import Process
 from tests.simulation.store import Facts, Session, Store
 
@@ -29,7 +31,7 @@ RULES: Final = {
     "R10": "each attempt has a key of its own",
 }
 
-_FENCE: Final = "delivery.fence = ?"
+_FENCE: Final = "delivery.fence = x.held"
 _INDEX: Final = "uq_delivery_sending"
 _BUSY: Final = "AND delivery_1.state IN ("
 
@@ -39,14 +41,12 @@ class Switches:
     ablated: frozenset[str]
     adapter: dict[str, Any] = field(default_factory=dict)
     deferred: dict[Process, list[tuple[str, str, Any]]] = field(default_factory=dict)
-    worked: int = 0  #: how often something was taken out
 
     def defers(self, session: Session, facts: Facts) -> bool:
         """R1: keep the intent's statements instead of committing them."""
         if "R1" not in self.ablated or not facts.enters("sending"):
             return False
-        self.worked += 1
-        self.deferred[facts.process] = list(session.statements)
+        self.deferred.setdefault(facts.process, []).extend(session.statements)
         return True
 
     def catch_up(self, session: Session) -> None:
@@ -66,16 +66,10 @@ class Switches:
     def rewrite(self, sql: str) -> str:
         """The rules that stand in SQL."""
         if "R5" in self.ablated:
-            return self._take_out(sql, _FENCE, f"({_FENCE} OR 1)")
+            return sql.replace(_FENCE, f"({_FENCE} OR 1)")
         if "R6" in self.ablated:
-            return self._take_out(sql, _BUSY, f"AND 0 {_BUSY}")
+            return sql.replace(_BUSY, f"AND 0 {_BUSY}")
         return sql
-
-    def _take_out(self, sql: str, what: str, instead: str) -> str:
-        if what not in sql:
-            return sql
-        self.worked += 1
-        return sql.replace(what, instead)
 
     @contextmanager
     def in_force(self, store: Store) -> Iterator[None]:
@@ -83,10 +77,12 @@ class Switches:
         with ExitStack() as stack:
             if "R2" in self.ablated:
                 stack.enter_context(_replaced(publishing, "intend", _without_deadline))
+            if "R5" in self.ablated:
+                stack.enter_context(_replaced(deliveries, "lock_all", _without_fence))
             if "R6" in self.ablated:
                 stack.enter_context(_without_index(store))
             if "R7" in self.ablated:
-                stack.enter_context(_replaced(publishing, "clear", _without_second_check))
+                stack.enter_context(_replaced(Bench, "judge", _without_second_check))
             if "R10" in self.ablated:
                 stack.enter_context(_replaced(publishing, "idempotency_key", _with_fresh_key))
             yield
@@ -129,26 +125,45 @@ def _replaced(
 
 
 def _without_deadline(real: Callable[..., Any]) -> Callable[..., Any]:
-    async def intend(uow: Any, kit: Kit, work: Work, body: bytes) -> Intent | None:
-        intent: Intent | None = await real(uow, kit, work, body)
-        return None if intent is None else replace(intent, send_before_s=float("inf"))
+    async def intend(*asked: Any) -> list[Any]:
+        told = await real(*asked)
+        return [
+            replace(each, send_before_s=float("inf")) if isinstance(each, Intent) else each
+            for each in told
+        ]
 
     return intend
 
 
-def _without_second_check(real: Callable[..., Any]) -> Callable[..., Any]:
-    async def clear(uow: Any, delivery: Delivery, account: Any) -> Any:
-        if delivery.state != "preparing":
-            return await real(uow, delivery, account)
-        now = uow.now
-        return Clearance(digest="", approval_id=delivery.id, approved_at=now, policy="")
+def _without_fence(real: Callable[..., Any]) -> Callable[..., Any]:
+    async def lock_all(uow: Any, fences: Mapping[UUID, int]) -> Any:
+        return await real(uow, dict.fromkeys(fences, _ANY))
 
-    return clear
+    return lock_all
+
+
+class _Any:
+    """Equal to whatever it is compared with."""
+
+    def __eq__(self, other: object) -> bool:
+        return True
+
+    __hash__ = object.__hash__
+
+
+_ANY: Final = _Any()
+
+
+def _without_second_check(real: Callable[..., Any]) -> Callable[..., Any]:
+    def judge(bench: Bench, case: Case) -> Any:
+        if case.delivery.state != "preparing":
+            return real(bench, case)
+        return Clearance(digest="", approval_id=case.delivery.id, approved_at=bench.now, policy="")
+
+    return judge
 
 
 def _with_fresh_key(real: Callable[..., Any]) -> Callable[..., Any]:
-    from scheduler.ids import new_id
-
     def idempotency_key(*_: object) -> str:
         return new_id().hex
 

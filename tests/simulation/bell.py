@@ -1,8 +1,8 @@
 """A Redis that loses, doubles, delays and forges; the bytes in it are those of the product's serializer."""
 
 import asyncio
-from contextvars import Context, copy_context
 from collections.abc import Callable
+from contextvars import Context, copy_context
 from dataclasses import dataclass, field
 from datetime import datetime
 from random import Random

@@ -1,6 +1,6 @@
 """What one run is: a seed, a class of platform, the faults to come, and the rules switched off."""
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from random import Random
 
 from tests.simulation.faults import CELLS, Fault, Kind, Point, Strike, plan_any, plan_cell
@@ -21,19 +21,21 @@ class Case:
     renews: bool = False  #: the session has ended when the run begins
     patient: bool = False  #: servers wait for ever for a request on an open connection
 
+    drawn: bool = True  #: all of it follows from the seed; else it is spelled out
+
     @property
     def command(self) -> str:
         """Replays this run."""
         words = [f"python -m tests.simulation --seed {self.seed} --class {self.kind}"]
         if self.fault is not None:
             words.append(f"--point {self.point} --fault {self.fault}")
+        if not self.drawn:
+            words.append(
+                f"--scene {self.scene} --strikes {','.join(map(str, self.strikes)) or 'none'}"
+            )
+        words += ["--quiet"] * self.quiet + ["--patient"] * self.patient
         words += [f"--ablate {rule}" for rule in sorted(self.ablated)]
-        if self.patient:
-            words.append("--patient")
         return " ".join(words)
-
-    def with_strikes(self, strikes: tuple[Strike, ...]) -> "Case":
-        return replace(self, strikes=strikes)
 
 
 def make_case(

@@ -51,40 +51,50 @@ class Fault(StrEnum):
 
 PROCESS_FAULTS = frozenset({Fault.KILL, Fault.TERM, Fault.STOP_60S, Fault.BLOCK_30S})
 DATABASE_FAULTS = frozenset({Fault.DB_DROP, Fault.DB_RESTART, Fault.DB_FAILOVER, Fault.DISK_FULL})
-NETWORK_FAULTS = frozenset({
-    Fault.DNS,
-    Fault.RESET,
-    Fault.BLACK_HOLE,
-    Fault.RATE_LIMITED,
-    Fault.ERROR_AFTER_EFFECT,
-    Fault.GARBLED,
-})
+NETWORK_FAULTS = frozenset(
+    {
+        Fault.DNS,
+        Fault.RESET,
+        Fault.BLACK_HOLE,
+        Fault.RATE_LIMITED,
+        Fault.ERROR_AFTER_EFFECT,
+        Fault.GARBLED,
+    }
+)
 
 _CONNECTED = frozenset({Point.AFTER_CONNECT, Point.AFTER_HEADERS, Point.AFTER_BODY})
 _ANSWERED = frozenset({Point.BEFORE_RECORD, Point.BEFORE_SEAL, Point.DURING_SEAL})
 
-#: Why a cell cannot be tried; every other cell runs.
-NO_WITNESS = "no witness is called yet"
-NAME_KNOWN = "the name was resolved and the connection stands before this point"
-ALREADY_ANSWERED = "the answer has arrived: the network of this call is no longer in play"
-EFFECT_IS_DONE = "the effect has happened: this answer would say that it has not"
-NO_EFFECT = "an upload or a renewed session makes nothing public: same as a garbled answer"
+#: Cells that cannot be tried, and why; every other cell runs.
+MEANINGLESS = (
+    ({Point.DURING_WITNESS}, set(Fault), "no witness is called yet"),
+    (
+        _ANSWERED,
+        NETWORK_FAULTS,
+        "the answer has arrived: the network of this call is no longer in play",
+    ),
+    (
+        _CONNECTED | {Point.AFTER_EFFECT},
+        {Fault.DNS},
+        "the name was resolved and the connection stands before this point",
+    ),
+    (
+        {Point.AFTER_EFFECT},
+        {Fault.RATE_LIMITED},
+        "the effect has happened: this answer would say that it has not",
+    ),
+    (
+        {Point.DURING_UPLOAD, Point.DURING_REFRESH},
+        {Fault.ERROR_AFTER_EFFECT},
+        "an upload or a renewed session makes nothing public: same as a garbled answer",
+    ),
+)
 
 
 def why_meaningless(point: Point, fault: Fault) -> str | None:
-    if point is Point.DURING_WITNESS:
-        return NO_WITNESS
-    if fault not in NETWORK_FAULTS:
-        return None
-    if point in _ANSWERED:
-        return ALREADY_ANSWERED
-    if fault is Fault.DNS and (point in _CONNECTED or point is Point.AFTER_EFFECT):
-        return NAME_KNOWN
-    if fault is Fault.RATE_LIMITED and point is Point.AFTER_EFFECT:
-        return EFFECT_IS_DONE
-    if fault is Fault.ERROR_AFTER_EFFECT and point in {Point.DURING_UPLOAD, Point.DURING_REFRESH}:
-        return NO_EFFECT
-    return None
+    return next(
+        (why for points, faults, why in MEANINGLESS if point in points and fault in faults), None
+    )
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,6 +107,12 @@ class Strike:
 
     def __str__(self) -> str:
         return f"{self.fault}@{self.point}#{self.nth}"
+
+    @classmethod
+    def parse(cls, text: str) -> "Strike":
+        fault, _, rest = text.partition("@")
+        point, _, nth = rest.partition("#")
+        return cls(Point(point), Fault(fault), int(nth or 1))
 
 
 CELLS = tuple(

@@ -1,6 +1,7 @@
 """What must hold after every step, computed from the platforms' logs, the rows and the log, never from the engine."""
 
 import json
+from base64 import b64encode
 from collections import Counter
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -127,6 +128,10 @@ class Invariants:
                 f"{facts.process.name} moves {before['state']} of {before['worker']}"
                 f" to {change.after['state']}",
             )
+        if before["state"] not in _IN_HAND and not change.moves:
+            media = [json.loads(row["progress"]).get("media") for row in (before, change.after)]
+            if media[0] != media[1]:
+                self.fail("R5", f"{facts.process.name} writes into a delivery it has lost")
 
     def _judge_intent(
         self, session: Session, change: Change, wall: datetime, *, jumped: bool
@@ -163,12 +168,10 @@ class Invariants:
         for row in rows:
             self._tree.append(sha256(b"\0" + row["line"]).digest())
         self.size = facts.size
-        note = monitor.execute(
-            "SELECT note FROM checkpoint ORDER BY size DESC LIMIT 1"
-        ).fetchone()["note"]
+        note = monitor.execute("SELECT note FROM checkpoint ORDER BY size DESC LIMIT 1").fetchone()[
+            "note"
+        ]
         _, size, root = note.split("\n")[:3]
-        from base64 import b64encode
-
         if (int(size), root) != (facts.size, b64encode(self._tree.root()).decode()):
             self.fail("I10", "the newest head is not that of the leaves")
 
@@ -202,7 +205,7 @@ class Invariants:
         """For how long at least one worker has run undisturbed, with a database."""
         run = self._run
         now = run.loop.now_s
-        if not any(w.process.runs and not w.process.dead for w in run.workers):
+        if not any(w.process.works for w in run.workers):
             return 0.0
         if any(not w.process.runs and not w.process.dead for w in run.workers):
             return 0.0
@@ -219,7 +222,9 @@ class Invariants:
         told = "\n".join(run.logged).encode() + b"".join(run.bell.seen)
         for canary in (SECRET.encode(), SESSION.encode()):
             if canary in dump or canary in told:
-                self.fail("I9", "a secret stands in the database, the queue or the log of the process")
+                self.fail(
+                    "I9", "a secret stands in the database, the queue or the log of the process"
+                )
         if run.bell.forged_run:
             self.fail("I9", "a forged job was run")
         for what in run.loop.failures:

@@ -24,6 +24,10 @@ class Process:
     dead: bool = False
     ready: deque[asyncio.Handle] = field(default_factory=deque)
 
+    @property
+    def works(self) -> bool:
+        return self.runs and not self.dead
+
 
 OUTSIDE = Process("outside")  #: platforms, people and the supervisor; never hit
 PROCESS: ContextVar[Process] = ContextVar("process", default=OUTSIDE)
@@ -106,7 +110,7 @@ class SimLoop(asyncio.BaseEventLoop):
         future = self.create_future()
         try:
             future.set_result(func(*args))
-        except Exception as exc:
+        except Exception as exc:  # noqa: BLE001 - it is the caller's
             future.set_exception(exc)
         return future
 
@@ -116,7 +120,10 @@ class SimLoop(asyncio.BaseEventLoop):
             heapq.heappop(self._timers)
         if of is None:
             return self._timers[0][0] if self._timers else None
-        return min((at for at, _, timer in self._timers if owner(timer) is of and not timer.cancelled()), default=None)
+        return min(
+            (at for at, _, timer in self._timers if owner(timer) is of and not timer.cancelled()),
+            default=None,
+        )
 
     def run_while(self, goes_on: Callable[[], bool]) -> None:
         """Run handle after handle; ends when `goes_on` says so or nothing can happen any more."""
@@ -157,6 +164,8 @@ class SimLoop(asyncio.BaseEventLoop):
         self._idle = [each for each in self._idle if not each[2].cancelled()]
         wanted = [each for each in self._idle if wish.takes(owner(each[2]), each[3])]
         self.now_s = max(self.now_s, wish.at_s)
+        if not wanted:  # all of them are at work
+            self.now_s += 0.01
         for each in [each for each in wanted if each[0] <= self.now_s] or wanted[:1]:
             self._idle.remove(each)
             self.now_s = max(self.now_s, each[0])

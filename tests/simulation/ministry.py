@@ -6,12 +6,14 @@ import shutil
 import tempfile
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from hashlib import sha256
 from pathlib import Path
 from typing import Any, Final
 
 from sqlalchemy.ext.asyncio import AsyncEngine
+from sqlmodel import select
 
 from scheduler.audit.keys import InstanceKey, LogKeys
 from scheduler.clock import HOST_CLOCK, HostClock
@@ -30,9 +32,10 @@ from scheduler.services.people import NewGrant, NewMission
 from scheduler.services.writing import When, Writing
 from scheduler.vault.keyfile import KeyRing
 from scheduler.vault.vault import Vault
+from tests.simulation.adapter import SimAdapter
 from tests.simulation.driver import build_simulated_engine
 from tests.simulation.faults import Kind
-from tests.simulation.platforms import SECRET, Effect, Nature, Server, SimAdapter
+from tests.simulation.platforms import SECRET, Effect, Server
 from tests.simulation.store import Store
 
 FOUNDED: Final = datetime(2026, 11, 26, 10, 0, tzinfo=UTC)
@@ -161,7 +164,16 @@ def found() -> Ministry:
     instance = InstanceKey.from_seed(ring.instance_seed)
     media = MediaStore(folder / "media")
     ministry = Ministry(
-        folder, store, engine, clock, ring, instance, log_keys, media, None, None  # type: ignore[arg-type]
+        folder,
+        store,
+        engine,
+        clock,
+        ring,
+        instance,
+        log_keys,
+        media,
+        None,
+        None,  # type: ignore[arg-type]
     )
     with founding_time():
         asyncio.run(_found(ministry))
@@ -226,8 +238,6 @@ async def _install(uow: UnitOfWork) -> None:
 
 
 async def _insert_people(uow: UnitOfWork) -> None:
-    from sqlmodel import select
-
     [mission] = await uow.session.scalars(select(Mission))
     for code, name, role in (
         ("hocevar", "Tina Hočevar", Role.OFFICER),
@@ -244,14 +254,12 @@ async def _actor(uow: UnitOfWork, code: str) -> Actor:
 
 async def _insert_picture(ministry: Ministry, open_uow: UnitOfWorkFactory) -> None:
     """Pictures are cleaned elsewhere; here it matters only that the bytes are read and named."""
-    from sqlmodel import select
-
-    sha256 = ministry.media.put(PICTURE)
+    digest = ministry.media.put(PICTURE)
     async with open_uow() as uow:
         [mission] = await uow.session.scalars(select(Mission))
         uow.session.add(
             Media(
-                sha256=sha256,
+                sha256=digest,
                 mission_id=mission.id,
                 mime="image/png",
                 length=len(PICTURE),
@@ -266,12 +274,12 @@ async def _insert_picture(ministry: Ministry, open_uow: UnitOfWorkFactory) -> No
 async def _seal(ministry: Ministry, open_uow: UnitOfWorkFactory) -> None:
     async with open_uow() as uow:
         await sequencing.seal(uow, ministry.log_keys, owner="founding")
-    ministry.store.monitor.execute("UPDATE audit_head SET owner = '', lease_until = '2026-11-26T09:00:00.000000Z'")
+    ministry.store.monitor.execute(
+        "UPDATE audit_head SET owner = '', lease_until = '2026-11-26T09:00:00.000000Z'"
+    )
 
 
 def _texts(scene: str, number: int) -> list[dict[str, Any]]:
-    from hashlib import sha256
-
     first: dict[str, Any] = {"text": f"Number {number} from Lipovec", "media": []}
     if number == 1 and scene == "media":
         digest = sha256(PICTURE).hexdigest()
@@ -297,6 +305,3 @@ async def _schedule(open_uow: UnitOfWorkFactory, kit: Kit, kind: Kind, scene: st
         async with open_uow() as uow:
             approver = await _actor(uow, "zorc")
             await approvals.approve(uow, approver, post.id, digest=str(post.digest))
-
-
-__all__ = ["DUE", "FOUNDED", "Ministry", "found", "image_name", "replace"]

@@ -1,8 +1,7 @@
 """People during a run: a stop, a revoked grant, a row changed by hand, and somebody who looks after what is held."""
 
-import asyncio
 from collections.abc import Awaitable, Callable
-from datetime import timedelta
+from functools import partial
 from typing import TYPE_CHECKING, Any
 from uuid import UUID
 
@@ -43,7 +42,7 @@ def notice(run: "Run", facts: Facts) -> None:
         if run.chance() < 0.5:
             delivery_id = UUID(change.after["id"])
             wait_s = run.spread(_LOOKS_AFTER_S, 3 * _LOOKS_AFTER_S)
-            run.outside_later(wait_s, _begin, run, lambda run, uow: _decide(run, uow, delivery_id))
+            run.outside_later(wait_s, _begin, run, partial(_decide, delivery_id))
 
 
 def _begin(run: "Run", act: Callable[["Run", UnitOfWork], Awaitable[None]]) -> None:
@@ -87,7 +86,7 @@ async def _tamper(run: "Run", uow: UnitOfWork) -> None:
     run.say("office: payloads changed by hand")
 
 
-async def _decide(run: "Run", uow: UnitOfWork, delivery_id: UUID) -> None:
+async def _decide(delivery_id: UUID, run: "Run", uow: UnitOfWork) -> None:
     """An honest look at the platform, then the truth."""
     row = run.ministry.store.deliveries[delivery_id.hex]
     if row["state"] != "held":
@@ -98,7 +97,11 @@ async def _decide(run: "Run", uow: UnitOfWork, delivery_id: UUID) -> None:
     actor: Any = run.ministry.supervisor
     if len(there) == len(texts):
         await deliveries.resolve(
-            uow, actor, delivery_id, reason="seen", resolution=Resolution.POSTED,
+            uow,
+            actor,
+            delivery_id,
+            reason="seen",
+            resolution=Resolution.POSTED,
             url=published(there[0]).url,
         )
     elif there or run.rng.random() < 0.3:
@@ -108,6 +111,3 @@ async def _decide(run: "Run", uow: UnitOfWork, delivery_id: UUID) -> None:
     else:
         await deliveries.release(uow, actor, delivery_id, reason="not there", not_public=True)
     run.say(f"office: decides about {texts[0]!r}")
-
-
-__all__ = ["asyncio", "notice", "plan", "timedelta"]

@@ -4,22 +4,18 @@ import asyncio
 import json
 import sqlite3
 from collections import Counter
-from collections.abc import Callable, Iterator, MutableMapping
-from contextlib import contextmanager
-from contextvars import Context, copy_context
+from collections.abc import Callable, Iterator
+from contextvars import copy_context
 from datetime import datetime, timedelta
 from hashlib import sha256
 from random import Random
 from typing import Any
 
-import structlog
-
-from scheduler.clock import HOST_CLOCK, HostClock, iso
+from scheduler.clock import HOST_CLOCK, HostClock
 from scheduler.doorbell import SignedJson
 from scheduler.ids import ID_BYTES
-from scheduler.publishing.engine import Engine
-from scheduler.publishing.sequencer import Sequencer
 from tests.simulation import ablations, office
+from tests.simulation.adapter import SimAdapter
 from tests.simulation.bell import Bell
 from tests.simulation.cases import Case
 from tests.simulation.cheap_keys import CheapInstanceKey, CheapLogKeys
@@ -27,59 +23,22 @@ from tests.simulation.faults import DATABASE_FAULTS, NETWORK_FAULTS, Fault, Poin
 from tests.simulation.invariants import Invariants
 from tests.simulation.leaping import Leaper
 from tests.simulation.loop import OUTSIDE, PROCESS, Process, SimLoop
-from tests.simulation.ministry import DUE, FOUNDED, Ministry, image_name
-from tests.simulation.platforms import SESSION, TIMEOUT_S, Call, Effect, Server, SimAdapter
+from tests.simulation.ministry import FOUNDED, Ministry, image_name
+from tests.simulation.platforms import SESSION, TIMEOUT_S, Call, Effect, Server
 from tests.simulation.store import Facts, Session
+from tests.simulation.workers import Worker, captured
 
-_IN_CALL = frozenset({
-    Point.DURING_UPLOAD,
-    Point.DURING_REFRESH,
-    Point.AFTER_CONNECT,
-    Point.AFTER_HEADERS,
-    Point.AFTER_BODY,
-    Point.AFTER_EFFECT,
-})
+_IN_CALL = frozenset(
+    {
+        Point.DURING_UPLOAD,
+        Point.DURING_REFRESH,
+        Point.AFTER_CONNECT,
+        Point.AFTER_HEADERS,
+        Point.AFTER_BODY,
+        Point.AFTER_EFFECT,
+    }
+)
 _WORKERS = ("one", "two")
-
-
-class Worker:
-    """A worker's process: what worker.py runs, on the simulated parts."""
-
-    def __init__(self, run: "Run", name: str) -> None:
-        self.run = run
-        self.process = Process(name, skew_s=run.rng.choice((0.0, -400.0, 400.0)))
-        self.stopping = asyncio.Event()
-        run.loop.processes.append(self.process)
-        context = self._context()
-        self.task = run.loop.create_task(self._work(), name=name, context=context)
-        run.bell.listeners[name] = lambda: run.loop.create_task(self.engine.nudge(), context=context)
-
-    def _context(self) -> Context:
-        run, process = self.run, self.process
-        context = copy_context()
-        clock = HostClock(
-            utc_now=lambda: run.wall() + timedelta(seconds=process.skew_s),
-            monotonic_s=run.loop.time,
-        )
-        context.run(PROCESS.set, process)
-        context.run(HOST_CLOCK.set, clock)
-        context.run(ID_BYTES.set, run.rng.randbytes)
-        return context
-
-    async def _work(self) -> None:
-        run = self.run
-        open_uow = run.ministry.open_uow("worker")
-        open_uow.instance = run.instance  # type: ignore[assignment]
-        open_uow.ring = run.bell.ring
-        kit = run.ministry.kit({run.adapter.platform: run.adapter})
-        self.engine = Engine(open_uow, kit, worker=self.process.name)
-        sequencer = Sequencer(open_uow, run.log_keys, owner=self.process.name)  # type: ignore[arg-type]
-        sealing = asyncio.Event()
-        async with asyncio.TaskGroup() as group:
-            group.create_task(sequencer.run(sealing))
-            await self.engine.run(self.stopping)
-            sealing.set()
-        run.worker_ended(self)
 
 
 class Run:
@@ -115,7 +74,9 @@ class Run:
         self.begins_s = self.loop.now_s
         self.starts = FOUNDED + timedelta(seconds=self.rng.uniform(50, 63))
         self.invariants = Invariants(self)
-        self._ended_sessions = {f"{SESSION}-{number + 100}" for number in range(1, 4)} if case.renews else set()
+        self._ended_sessions = (
+            {f"{SESSION}-{number + 100}" for number in range(1, 4)} if case.renews else set()
+        )
 
     # Time
 
@@ -140,7 +101,7 @@ class Run:
         self.ministry.clock.read = self.database_clock
         store.watcher = self
         self.loop.wanted = Leaper(self).wanted
-        with _captured(self), self.switches.in_force(store):
+        with captured(self), self.switches.in_force(store):
             try:
                 context = copy_context()
                 context.run(self._begin)
@@ -193,24 +154,29 @@ class Run:
         store.over = True
         store.end_transactions(lambda _session: True, "the run is over")
         self.loop.wanted = None
-        tasks = [task for task in asyncio.all_tasks(self.loop) if not task.done()]
         for process in self.loop.processes:
             process.runs = True
         for _ in range(50):
-            for task in tasks:
-                task.cancel()
-            end_s = self.loop.now_s + 5
-            self.loop.run_while(lambda: self.loop.now_s < end_s and any(not each.done() for each in tasks))
-            tasks = [task for task in asyncio.all_tasks(self.loop) if not task.done()]
-            if not tasks:
+            if not self._end_tasks():
                 break
+        else:
+            raise RuntimeError("tasks that do not end")
         for worker in self.workers:
             if worker.task.done() and not worker.task.cancelled():
                 worker.task.exception()
         store.watcher = None
         self.loop.close()
-        if tasks:
-            raise RuntimeError(f"tasks that do not end: {tasks}")
+
+    def _end_tasks(self) -> bool:
+        """Cancel what runs and let it end; some of it may hold on to its cancellation once."""
+        tasks = [task for task in asyncio.all_tasks(self.loop) if not task.done()]
+        for task in tasks:
+            task.cancel()
+        end_s = self.loop.now_s + 5
+        self.loop.run_while(
+            lambda: self.loop.now_s < end_s and not all(task.done() for task in tasks)
+        )
+        return bool(tasks)
 
     # Faults
 
@@ -273,13 +239,16 @@ class Run:
         now, store = self.loop.now_s, self.ministry.store
         match fault:
             case Fault.DB_DROP:
-                store.end_transactions(lambda session: session.process is process, "connection lost")
+                store.end_transactions(
+                    lambda session: session.process is process, "connection lost"
+                )
             case Fault.DISK_FULL:
                 self.full_until_s = now + self.rng.uniform(1, 20)
             case _:
                 store.end_transactions(lambda _session: True, "the server has ended")
                 longest = 5 if fault is Fault.DB_RESTART else 25
                 self.trouble_until_s = now + self.rng.uniform(1, longest)
+
     def _break_network(self, fault: Fault, point: Point) -> None:
         late = fault in {Fault.ERROR_AFTER_EFFECT, Fault.GARBLED}
         if point in {Point.DURING_UPLOAD, Point.DURING_REFRESH}:
@@ -319,8 +288,7 @@ class Run:
             for each in server.calls
             if each.account == call.account
             and each is not call
-            and each.process.runs
-            and not each.process.dead
+            and each.process.works
             and now - each.since_s <= TIMEOUT_S
         ]
         if others:
@@ -343,9 +311,10 @@ class Run:
             raise sqlite3.OperationalError("unable to open database file")
         if now < self.full_until_s and not sql.startswith(("SELECT", "BEGIN")):
             raise sqlite3.OperationalError("database or disk is full")
-        if session.writing and session.process in self.switches.deferred:
-            if not any(call.process is session.process for call in self.server.calls):
-                self.switches.catch_up(session)
+        process = session.process
+        waits = any(call.process is process for call in self.server.calls)
+        if session.writing and process in self.switches.deferred and not waits:
+            self.switches.catch_up(session)
         return self.switches.rewrite(sql)
 
     async def before_commit(self, session: Session, facts: Facts) -> bool:
@@ -378,7 +347,9 @@ class Run:
             was = session.broken
             await self.reach(point)
             if session.broken != was or self.loop.now_s < self.trouble_until_s:
-                raise sqlite3.OperationalError("connection lost: the commit's answer did not arrive")
+                raise sqlite3.OperationalError(
+                    "connection lost: the commit's answer did not arrive"
+                )
 
     def _points(self, facts: Facts) -> Iterator[Point]:
         if facts.enters("claimed"):
@@ -390,30 +361,3 @@ class Run:
                 yield Point.AFTER_CONTAINER
             if change.before["state"] == "sending" and change.moves:
                 yield Point.BEFORE_SEAL
-
-
-@contextmanager
-def _captured(run: Run) -> Iterator[None]:
-    """What the product logs, for the canaries and to see what has crashed."""
-    before = structlog.get_config()
-
-    def keep(_logger: object, method: str, event: MutableMapping[str, Any]) -> str:
-        crash = ""
-        if event.pop("exc_info", False):
-            import sys
-
-            error = sys.exc_info()[1]
-            crash = f"{event['event']} {type(error).__name__}: {error}"
-            run.crashes[f"{event['event']} {type(error).__name__}"] += 1
-        run.logged.append(f"{event} {crash}")
-        run.say(f"{PROCESS.get().name} logs {event['event']} {event.get('why', '')} {crash}")
-        raise structlog.DropEvent
-
-    structlog.configure(processors=[keep])
-    try:
-        yield
-    finally:
-        structlog.configure(**before)
-
-
-__all__ = ["DUE", "Run", "iso"]
