@@ -7,8 +7,10 @@ import uvloop
 
 from adapters.registry import build
 from scheduler import doorbell
+from scheduler.alerting.dispatcher import alerting
 from scheduler.app import App, application, redis_url
 from scheduler.logs import configure_logs
+from scheduler.publishing import pulse
 from scheduler.publishing.engine import Engine
 from scheduler.publishing.sequencer import Sequencer
 from scheduler.settings import Settings
@@ -23,6 +25,7 @@ async def work(app: App, stopping: asyncio.Event) -> None:
     async with asyncio.TaskGroup() as group:
         group.create_task(sequencer.run(sealing))
         group.create_task(doorbell.answer(bell, engine.nudge, stopping))
+        group.create_task(pulse.keep(app.open_uow, app.name, engine, sealing))
         await engine.run(stopping)
         sealing.set()  # the engine's last records are sealed too
     await bell.aclose(close_connection_pool=True)
@@ -33,7 +36,7 @@ async def run(settings: Settings) -> None:
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stopping.set)
-    async with application(settings, service="worker", platforms=build) as app:
+    async with application(settings, service="worker", platforms=build) as app, alerting(app):
         await work(app, stopping)
 
 

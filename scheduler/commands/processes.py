@@ -8,6 +8,7 @@ import sys
 import click
 import uvloop
 
+from scheduler.alerting.dispatcher import alerting
 from scheduler.app import BuildPlatforms, application
 from scheduler.commands.installing import read_settings, require_installed
 from scheduler.commands.refusals import AddressTakenError
@@ -46,7 +47,7 @@ async def _serve(settings: Settings, platforms: BuildPlatforms) -> None:
     for number in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(number, stopping.set)
     host, port = settings.listen_address
-    async with application(settings, service="web", platforms=platforms) as app:
+    async with application(settings, service="web", platforms=platforms) as app, alerting(app):
         try:
             await serve(app, host, port, stopping)
         except OSError as exc:

@@ -1,4 +1,4 @@
-"""The unit of work: one request, command or step is one transaction with one `now`, and its audit records.
+"""The unit of work: one request, command or step is one transaction with one `now`, its audit records and their alerts.
 
 `commit` stands here and nowhere else. Jobs are sent after the commit; a lost one does no harm, because the sweep finds
 what is due in the database.
@@ -23,6 +23,7 @@ from scheduler.audit.record import Record, build, seal_transaction
 from scheduler.canonical import JsonObject, JsonValue
 from scheduler.clock import monotonic_s
 from scheduler.db.engine import READ_ONLY, database_now
+from scheduler.db.outbox import build_event
 from scheduler.db.tables import AuditOutbox
 from scheduler.domain.people import Actor
 from scheduler.errors import UnavailableError
@@ -159,6 +160,8 @@ class UnitOfWorkFactory:
                 uow.records, self.instance, service=self.service, version=self.version
             ):
                 uow.session.add(AuditOutbox(body=body))
+            events = (build_event(record.members, uow.now) for record in uow.records)
+            uow.session.add_all(event for event in events if event is not None)
 
 
 async def _clock(session: AsyncSession) -> datetime:
