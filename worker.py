@@ -10,8 +10,8 @@ from scheduler import doorbell
 from scheduler.alerting.dispatcher import alerting
 from scheduler.app import App, application, redis_url
 from scheduler.logs import configure_logs
-from scheduler.publishing import pulse
 from scheduler.publishing.engine import Engine
+from scheduler.publishing.pulse import Pulse
 from scheduler.publishing.sequencer import Sequencer
 from scheduler.settings import Settings
 
@@ -25,7 +25,7 @@ async def work(app: App, stopping: asyncio.Event) -> None:
     async with asyncio.TaskGroup() as group:
         group.create_task(sequencer.run(sealing))
         group.create_task(doorbell.answer(bell, engine.nudge, stopping))
-        group.create_task(pulse.keep(app.open_uow, app.name, engine, sealing))
+        group.create_task(Pulse(app.open_uow, engine).run(sealing))
         await engine.run(stopping)
         sealing.set()  # the engine's last records are sealed too
     await bell.aclose(close_connection_pool=True)

@@ -4,7 +4,7 @@ import asyncio
 import json
 import socket
 import ssl
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from email.message import EmailMessage
@@ -29,6 +29,10 @@ _STEP_S: Final = 15.0
 _GOODBYE_S: Final = 2.0
 _ADDRESS: Final = regex.compile(r"[!-~--[<>,;:\"()\[\]@]]+@[A-Za-z0-9.-]+", regex.VERSION1)
 _SAID_LENGTH: Final = 200
+#: What may stand behind the question mark, by scheme.
+_ASKED: Final[Mapping[str, Sequence[Mapping[str, str]]]] = MappingProxyType(
+    {"smtp": ({}, {"starttls": "off"}, {"starttls": "required"}), "smtps": ({},)}
+)
 
 
 class Tls(StrEnum):
@@ -58,6 +62,7 @@ class Mail:
     sender: str
     recipients: tuple[str, ...]
     trust: ssl.SSLContext = field(repr=False)
+    timeout_s: float = TIMEOUT_S
 
     @classmethod
     def from_settings(cls, settings: Settings) -> Self | None:
@@ -88,7 +93,7 @@ class Mail:
     async def send(self, outgoing: Outgoing) -> str:
         client = self._client()
         try:
-            async with asyncio.timeout(TIMEOUT_S):
+            async with asyncio.timeout(self.timeout_s):
                 await client.connect()
                 refused, _ = await client.sendmail(
                     self.sender, self.recipients, self.write(outgoing)
@@ -146,11 +151,11 @@ def read_server(address: str) -> Server:
         port = -1
     asked = dict(parse_qsl(parts.query, keep_blank_values=True))
     if (
-        parts.scheme not in {"smtp", "smtps"}
+        parts.scheme not in _ASKED
         or not parts.hostname
         or port == -1
         or parts.path.strip("/")
-        or asked not in ({}, {"starttls": "off"}, {"starttls": "required"})
+        or asked not in _ASKED[parts.scheme]
     ):
         raise SettingsError(
             "CHANCERY_SMTP_URL needs smtp://user:password@host:587 or smtps://host:465; "
@@ -203,8 +208,8 @@ def _explain(error: Exception) -> str:
             said = f"no trusted encryption: {error.reason or type(error).__name__}"
         case TimeoutError():
             said = "the server does not answer in time"
-        case aiosmtplib.SMTPNotSupported() | aiosmtplib.SMTPConnectError():
-            said = f"could not connect: {error.message}"
+        case aiosmtplib.SMTPException():
+            said = f"the connection failed: {error.message}"
         case _:
             said = f"the connection failed ({type(error).__name__})"
     return " ".join(said.split())[:_SAID_LENGTH]

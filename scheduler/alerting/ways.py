@@ -27,6 +27,16 @@ class Channel(Protocol):
         ...
 
 
+def check_settings(settings: Settings) -> None:
+    """Refuse before anything has started.
+
+    Raises:
+        SettingsError: one of `CHANCERY_ALERT_*` or CHANCERY_SMTP_URL cannot be used.
+    """
+    Mail.from_settings(settings)
+    Webhook.from_settings(settings, PlatformHttp(EgressPolicy()))
+
+
 @asynccontextmanager
 async def open_channels(settings: Settings) -> AsyncIterator[Sequence[Channel]]:
     """The ways that are configured, with connections of their own, apart from those of the platforms.

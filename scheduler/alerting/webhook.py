@@ -30,6 +30,7 @@ class Webhook:
     url: URL = field(repr=False)  #: may hold a secret in its path or query
     key: bytes = field(repr=False)
     http: PlatformHttp
+    timeout: timedelta = TIMEOUT
 
     @classmethod
     def from_settings(cls, settings: Settings, http: PlatformHttp) -> Self | None:
@@ -65,7 +66,7 @@ class Webhook:
                 Request(
                     method="POST",
                     url=self.url,
-                    timeout=TIMEOUT,
+                    timeout=self.timeout,
                     headers=headers,
                     body=outgoing.body,
                 )

@@ -16,6 +16,7 @@ from sqlalchemy import func, select, text
 from sqlmodel import col
 
 from scheduler import doorbell
+from scheduler.alerting.ways import open_channels
 from scheduler.app import App, BuildPlatforms, application, redis_url
 from scheduler.audit.parsing import MalformedError
 from scheduler.audit.record import parse_record
@@ -27,11 +28,11 @@ from scheduler.commands.installing import (
     refuse_outdated,
 )
 from scheduler.commands.refusals import InstallationMissingError
-from scheduler.db import log, rules
+from scheduler.db import alerts, log, rules
 from scheduler.db.tables import Account
 from scheduler.db.uow import UnitOfWork
 from scheduler.errors import ChanceryError
-from scheduler.settings import Settings
+from scheduler.settings import Settings, SettingsError
 from scheduler.vault.keyfile import KeyRing
 
 _PYTHON: Final = (3, 11)
@@ -70,6 +71,7 @@ async def run_checks(settings: Settings, platforms: BuildPlatforms) -> list[Chec
         checks += await _check_redis(app)
         async with app.open_uow.read() as uow:
             checks += [await look(uow) for look in _LOOKS]
+        checks.append(await _check_alerts(app))
     return checks
 
 
@@ -183,6 +185,25 @@ async def _check_record(uow: UnitOfWork) -> Check:
         result="fail" if since > _UNSEALED else "ok",
         message=f"{count} wait to be sealed, the oldest for {since.total_seconds():.0f} s",
     )
+
+
+async def _check_alerts(app: App) -> Check:
+    """Whether anybody is told what needs a person, and whether it arrived in the last day."""
+    try:
+        async with open_channels(app.settings) as channels:
+            ways = " and ".join(each.way.target.value for each in channels)
+    except SettingsError as exc:
+        return _refused("alerts", exc)
+    if not ways:
+        message = "nobody is told by mail or webhook; see `chancery alert list`"
+        return Check(name="alerts", result="warn", message=message)
+    async with app.open_uow.read() as uow:
+        lost = await alerts.count_lost(uow, uow.now - alerts.TOLD_WITHIN)
+    if lost:
+        amounts = ", ".join(f"{amount} by {target}" for target, amount in sorted(lost.items()))
+        message = f"reached nobody in the last day: {amounts}; run `chancery alert test`"
+        return Check(name="alerts", result="fail", message=message)
+    return Check(name="alerts", result="ok", message=f"by {ways}")
 
 
 def _guarded(name: str, look: Callable[[], str]) -> Check:

@@ -9,6 +9,7 @@ import click
 import uvloop
 
 from scheduler.alerting.dispatcher import alerting
+from scheduler.alerting.ways import check_settings
 from scheduler.app import BuildPlatforms, application
 from scheduler.commands.installing import read_settings, require_installed
 from scheduler.commands.refusals import AddressTakenError
@@ -26,6 +27,7 @@ def web(platforms: BuildPlatforms) -> None:
     """
     settings = read_settings()
     configure_logs(settings.log_level)
+    check_settings(settings)
     asyncio.run(require_installed(settings))
     uvloop.run(_serve(settings, platforms))
 
@@ -37,6 +39,7 @@ def worker() -> None:
     Example: chancery worker
     """
     settings = read_settings()
+    check_settings(settings)
     asyncio.run(require_installed(settings))
     command = [sys.executable, "-P", "-m", "worker"]
     os.execv(sys.executable, command)  # noqa: S606 - our own program, which needs no shell

@@ -33,6 +33,7 @@ _PARTS: Final[Mapping[str, str]] = {
     "stop": "posture:stop",
     "resume": "posture:resume",
     "posture": "posture:posture",
+    "alert": "alerts:alert",
     "account": "accounts:account",
     "mission": "missions:mission",
     "person": "people:person",

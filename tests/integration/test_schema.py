@@ -14,10 +14,13 @@ from sqlalchemy import CheckConstraint, Connection, UniqueConstraint, inspect, t
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.ext.asyncio import AsyncEngine
 
+from scheduler.audit.actions import Action
 from scheduler.db import migrate
 from scheduler.db.engine import build_engine
 from scheduler.db.tables import Base
-from scheduler.services import publishing, sequencing
+from scheduler.domain.alerts import Target
+from scheduler.ids import new_id
+from scheduler.services import alerts, publishing, sequencing
 from scheduler.services.writing import When
 from tests.integration.services_fixtures import (
     DATABASES,
@@ -212,6 +215,10 @@ BROKEN = {
     "uq_approval_post_id": "INSERT INTO approval "
     "(id, post_id, revision, digest, policy, person_id, decided_at) "
     "SELECT post_id, post_id, revision, digest, policy, person_id, decided_at FROM approval",
+    "uq_outbound_event_situation": "UPDATE outbound_event SET situation = 'same'",
+    "ck_outbound_send_target": "UPDATE outbound_send SET target = 'pigeon'",
+    "ck_outbound_send_state": "UPDATE outbound_send SET state = 'lost'",
+    "ck_outbound_send_carrier": "UPDATE outbound_send SET body = NULL",
     "uq_posture_open": "INSERT INTO posture (id, kind, reason, started_at) "
     "SELECT id, 'stop', '', created_at FROM mission",
     "approval_by_editor": "INSERT INTO approval "
@@ -227,7 +234,7 @@ def busy() -> set[int]:
 
 
 async def _fill(world: World, busy: set[int]) -> None:
-    """One post in a worker's hands on two accounts, a draft, a code, and a sealed log."""
+    """One post in a worker's hands on two accounts, a draft, two alerts, and a sealed log."""
     if id(world) in busy:
         return
     busy.add(id(world))
@@ -239,6 +246,11 @@ async def _fill(world: World, busy: set[int]) -> None:
         work = await publishing.prepare(uow, app.kit, claims[0])
         assert work is not None
         assert await publishing.intend(uow, app.kit, work, b"{}")
+    async with app.open_uow() as uow:
+        uow.record(Action.POSTURE_STOP, {"t": "posture", "id": str(new_id())})
+        uow.record(Action.POSTURE_RESUME, {"t": "posture", "id": str(new_id())})
+    way = alerts.Way(target=Target.WEBHOOK, receiver="test", base_url="")
+    assert await alerts.take(app.open_uow, way, limit=9)
     async with app.open_uow() as uow:
         assert await sequencing.seal(uow, app.log_keys, owner="test")
 
