@@ -103,11 +103,14 @@ async def find_untold(uow: UnitOfWork, target: Target, *, limit: int) -> list[To
     return await _load(uow, query)
 
 
-async def has_work(uow: UnitOfWork, target: Target) -> bool:
-    """Whether anything is to be packed or sent, so that an idle process writes nothing."""
-    untold = exists(select(col(OutboundEvent.id)).where(_untold(uow, target)))
-    due = exists(select(col(OutboundSend.event_id)).where(_due(uow.now, target)))
-    return bool((await uow.session.execute(select(or_(untold, due)))).scalar_one())
+async def has_untold(uow: UnitOfWork, target: Target) -> bool:
+    query = select(col(OutboundEvent.id)).where(_untold(uow, target)).limit(1)
+    return (await uow.session.execute(query)).first() is not None
+
+
+async def has_due(uow: UnitOfWork, target: Target) -> bool:
+    query = select(col(OutboundSend.event_id)).where(_due(uow.now, target)).limit(1)
+    return (await uow.session.execute(query)).first() is not None
 
 
 async def find_newest_send(uow: UnitOfWork, target: Target) -> OutboundSend | None:

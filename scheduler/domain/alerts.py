@@ -136,7 +136,7 @@ def judge_public(
 
 
 @dataclass(frozen=True, slots=True)
-class _Words:
+class Words:
     headline: str
     what: str
     who: str
@@ -146,101 +146,101 @@ class _Words:
 
 _SUPERVISOR: Final = "a supervisor of {mission}"
 _DELIVERY: Final = ("chancery delivery show {id}", "/deliveries/{id}")
-_WORDS: Final[Mapping[AlertKind, _Words]] = MappingProxyType(
+WORDS: Final[Mapping[AlertKind, Words]] = MappingProxyType(
     {
-        AlertKind.APPROVAL_DUE: _Words(
+        AlertKind.APPROVAL_DUE: Words(
             "Waits for approval",
             "It is due soon and nobody has approved it; unapproved it does not go out.",
             "a supervisor of {mission} who did not write it",
             "chancery approval show {post}",
             "/posts/{post}",
         ),
-        AlertKind.PREFLIGHT_FAILED: _Words(
+        AlertKind.PREFLIGHT_FAILED: Words(
             "Pre-flight failed",
             "The check ahead of its time found what would stop it.",
             _SUPERVISOR,
             *_DELIVERY,
         ),
-        AlertKind.OVERDUE: _Words(
+        AlertKind.OVERDUE: Words(
             "Has not left",
             "Its time has come and it has not left; soon it is held as late.",
             f"{_SUPERVISOR}, and whoever operates this installation (chancery doctor)",
             *_DELIVERY,
         ),
-        AlertKind.LATE: _Words(
+        AlertKind.LATE: Words(
             "Late",
             "It could not leave in time and is held; a person releases or ends it.",
             _SUPERVISOR,
             *_DELIVERY,
         ),
-        AlertKind.HELD: _Words(
+        AlertKind.HELD: Words(
             "Held",
             "It is held; a person releases or ends it.",
             _SUPERVISOR,
             *_DELIVERY,
         ),
-        AlertKind.UNKNOWN: _Words(
+        AlertKind.UNKNOWN: Words(
             "Outcome unknown",
             "The request left and no clear answer came. Chancery looks on the platform: "
             "do not post it by hand meanwhile.",
             _SUPERVISOR,
             *_DELIVERY,
         ),
-        AlertKind.FAILED: _Words(
+        AlertKind.FAILED: Words(
             "Refused by the platform",
             "The platform refused it for good; a person releases or ends it.",
             _SUPERVISOR,
             *_DELIVERY,
         ),
-        AlertKind.EXPIRED: _Words(
+        AlertKind.EXPIRED: Words(
             "Expired",
             "Its approved window is over; it does not go out. A new post needs a new approval.",
             "an officer of {mission}",
             "chancery post show {post}",
             "/posts/{post}",
         ),
-        AlertKind.DRIFTED: _Words(
+        AlertKind.DRIFTED: Words(
             "Differs from what was approved",
             "What is public is not what was approved, or is gone.",
             _SUPERVISOR,
             *_DELIVERY,
         ),
-        AlertKind.ACCOUNT_PAUSED: _Words(
+        AlertKind.ACCOUNT_PAUSED: Words(
             "Account paused",
             "Nothing leaves on this account; what is due waits, and is held when it is late.",
             "an admin of {mission}",
             "chancery account check {account}",
             "/accounts/{id}",
         ),
-        AlertKind.SIGN_IN_EXPIRING: _Words(
+        AlertKind.SIGN_IN_EXPIRING: Words(
             "Sign-in ends soon",
             "The sign-in of this account ends soon and has to be renewed by a person.",
             "an admin of {mission}",
             "chancery account check {account}",
             "/accounts/{id}",
         ),
-        AlertKind.WORKER_SILENT: _Words(
+        AlertKind.WORKER_SILENT: Words(
             "Worker silent",
             "A worker ended without a word, or hangs. What it was sending is looked up, not sent again.",
             "whoever operates this installation",
             "chancery doctor",
             "/deliveries?state=sending&state=unknown",
         ),
-        AlertKind.STOPPED: _Words(
+        AlertKind.STOPPED: Words(
             "Publishing is stopped",
             "Nothing leaves until somebody resumes; what comes due is held.",
             "whoever may stop at the headquarters",
             "chancery posture",
             "/posture",
         ),
-        AlertKind.RESUMED: _Words(
+        AlertKind.RESUMED: Words(
             "Publishing goes on",
             "The stop is lifted; what was held stays held until a person releases it.",
             "supervisors of each mission",
             "chancery delivery list --state held",
             "/deliveries?state=held",
         ),
-        AlertKind.TEST: _Words(
+        AlertKind.TEST: Words(
             "Test",
             "Somebody asked for a test of the alerts; there is nothing to do.",
             "nobody",
@@ -270,27 +270,27 @@ class Alert:
 
     @property
     def headline(self) -> str:
-        return _WORDS[self.kind].headline
+        return WORDS[self.kind].headline
 
     @property
     def what(self) -> str:
         """What happened, and why as far as is known, in one line."""
         why = one_line(self.why, _WHY_LENGTH)
-        return f"{_WORDS[self.kind].what} ({why})" if why else _WORDS[self.kind].what
+        return f"{WORDS[self.kind].what} ({why})" if why else WORDS[self.kind].what
 
     @property
     def who(self) -> str:
         """Who may act."""
-        return self._filled(_WORDS[self.kind].who)
+        return self._filled(WORDS[self.kind].who)
 
     @property
     def command(self) -> str:
-        return self._filled(_WORDS[self.kind].command)
+        return self._filled(WORDS[self.kind].command)
 
     @property
     def page(self) -> str:
         """The path of the API below the installation's address."""
-        return f"/api/v1{self._filled(_WORDS[self.kind].page)}"
+        return f"/api/v1{self._filled(WORDS[self.kind].page)}"
 
     @property
     def about(self) -> str:

@@ -111,19 +111,18 @@ async def _look(uow: UnitOfWork) -> list[OutboundEvent]:
 
 async def take(open_uow: UnitOfWorkFactory, way: Way, *, limit: int) -> list[Outgoing]:
     """Pack what is new and take up to `limit` messages that are due; nobody else gets them for `LEASE`."""
-    async with open_uow.read() as uow:
-        if not await alerts.has_work(uow, way.target):
+    async with open_uow.read() as uow:  # so that an idle process writes nothing
+        may_pack = await _may_pack(uow, way) and await alerts.has_untold(uow, way.target)
+        if not may_pack and not await alerts.has_due(uow, way.target):
             return []
     async with open_uow() as uow:
-        await _pack(uow, way)
+        if may_pack:
+            await _pack(uow, way)
         return await _claim(uow, way, limit)
 
 
 async def _pack(uow: UnitOfWork, way: Way) -> None:
-    if not await alerts.enter_packing(uow, way.target):
-        return
-    newest = await alerts.find_newest_send(uow, way.target)
-    if newest is not None and not _may_pack(uow, way, newest):
+    if not await alerts.enter_packing(uow, way.target) or not await _may_pack(uow, way):
         return
     found = await alerts.find_untold(uow, way.target, limit=_MOST_IN_ONE)
     if way.target is Target.WEBHOOK:
@@ -134,8 +133,11 @@ async def _pack(uow: UnitOfWork, way: Way) -> None:
     await uow.session.flush()
 
 
-def _may_pack(uow: UnitOfWork, way: Way, newest: OutboundSend) -> bool:
+async def _may_pack(uow: UnitOfWork, way: Way) -> bool:
     """Not for an address that said it is gone, and not a mail for each alert of a flood."""
+    newest = await alerts.find_newest_send(uow, way.target)
+    if newest is None:
+        return True
     if newest.state == "gone" and newest.receiver == way.receiver:
         return False
     return way.target is Target.WEBHOOK or newest.created_at <= uow.now - GATHER
@@ -228,7 +230,6 @@ def describe(told: Told) -> Alert:
     """The alert with what is known now."""
     event, delivery, post, account = told.event, told.delivery, told.post, told.account
     kind = AlertKind(event.kind)
-    reason = reason_of(event.detail)
     return Alert(
         id=event.id,
         kind=kind,
@@ -240,7 +241,7 @@ def describe(told: Told) -> Alert:
             state=None if delivery is None else DeliveryState(delivery.state),
             parts=0 if delivery is None else len(delivery.progress.get("parts", [])),
         ),
-        why=reason,
+        why=_why(told),
         post_id=event.post_id,
         title="" if post is None else post.title,
         account="" if account is None else account.code,
@@ -248,6 +249,14 @@ def describe(told: Told) -> Alert:
         mission="" if told.mission is None else told.mission.code,
         due_at=_due_at(told),
     )
+
+
+def _why(told: Told) -> str:
+    """What the record says; where it has only a code, the delivery has the sentence."""
+    said = reason_of(told.event.detail)
+    if said and told.delivery is not None and told.delivery.reason.startswith(f"{said}: "):
+        return told.delivery.reason
+    return said
 
 
 def _due_at(told: Told) -> datetime | None:

@@ -23,6 +23,7 @@ from tests.integration.alert_fixtures import (
     events,
     give_sign,
     kinds,
+    mail_through,
     pause_and_resume,
     renew_sign,
     send_once,
@@ -33,7 +34,7 @@ from tests.integration.services_fixtures import (
     founder_fixture,  # noqa: F401 - fixtures go by name
     own_fixture,  # noqa: F401 - fixtures go by name
 )
-from tests.support.receivers import Receiver
+from tests.support.receivers import MailServer, Receiver
 from tests.support.world import World
 
 pytestmark = pytest.mark.asyncio(loop_scope="session")
@@ -278,11 +279,33 @@ async def test_the_dispatcher_looks_by_itself(own: World) -> None:
     assert receiver.bodies[0]["data"]["public"] == "not known"
 
 
-async def test_an_idle_ministry_is_not_written_to(own: World) -> None:
-    async with Receiver() as receiver, webhook_to(own, receiver) as webhook:
+async def test_without_news_nothing_is_written(own: World) -> None:
+    """On SQLite a second writer would wait here for the first, for good."""
+    async with (
+        Receiver([410]) as receiver,
+        webhook_to(own, receiver) as webhook,
+        MailServer() as server,
+    ):
+        mail = mail_through(own, server)
         await pause_and_resume(own, 1)
-        assert await send_once(own, webhook) == 1
-        async with own.app.open_uow() as writer:  # on SQLite a second writer would wait for it
+        assert await send_once(own, webhook, mail) == 2
+        await pause_and_resume(own, 1)  # for a receiver that is gone, and a mail that gathers
+        async with own.app.open_uow() as writer:
             await writer.tick()
-            assert await alerts.take(own.app.open_uow, webhook.way, limit=9) == []
-            await _find(own)
+            async with asyncio.timeout(5):
+                assert await send_once(own, webhook, mail) == 0
+                await _find(own)
+
+
+async def test_what_a_platform_refuses_is_told_with_its_reason(own: World) -> None:
+    own.practice.turn(Platform.MASTODON, Turn(status=422, when="before", count=1))
+    post = await own.scheduled(title="Lipovec")
+    async with own.working():
+        await own.settle(post, lambda each: each.state == "rejected")
+    assert await kinds(own) == ["failed"]
+    async with Receiver() as receiver, webhook_to(own, receiver) as webhook:
+        await send_once(own, webhook)
+    [delivery] = await own.deliveries(post)
+    data = receiver.bodies[0]["data"]
+    assert data["what"].endswith(f"({delivery.reason})")
+    assert data["public"] == "no"
