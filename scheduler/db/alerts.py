@@ -40,7 +40,7 @@ from scheduler.domain.alerts import (
     AlertKind,
     Target,
 )
-from scheduler.domain.delivery_flow import DeliveryState
+from scheduler.domain.delivery_flow import IN_HAND, DeliveryState
 from scheduler.domain.people import Actor, Permission
 from scheduler.domain.post_flow import PostState
 from scheduler.ids import new_id
@@ -72,9 +72,10 @@ async def find_page(
 ) -> list[Told]:
     """The newest first: what concerns missions in sight, and what concerns the whole installation."""
     of_all = col(Mission.id).is_(None)
-    query = _told().where(or_(of_all, in_scope(actor, Permission.READ)))
-    if kinds:
-        query = query.where(col(OutboundEvent.kind).in_([kind.value for kind in kinds]))
+    query = _told().where(
+        or_(of_all, in_scope(actor, Permission.READ)),
+        col(OutboundEvent.kind).in_([kind.value for kind in kinds or AlertKind]),
+    )
     if before is not None:
         query = query.where(col(OutboundEvent.id) < before)
     return await _load(uow, query.order_by(col(OutboundEvent.id).desc()).limit(limit))
@@ -201,8 +202,18 @@ async def find_unapproved(uow: UnitOfWork, *, limit: int) -> list[tuple[UUID, da
 
 
 async def find_unmoving(uow: UnitOfWork, *, limit: int) -> list[tuple[UUID, UUID, datetime, str]]:
-    """Deliveries whose time is over by a minute and that nobody is sending; a new time is told anew."""
+    """Deliveries whose time is over by a minute and that nobody is sending; a new time is told anew.
+
+    While their account publishes something else they wait for their turn, and nothing is wrong.
+    """
     since = uow.now - OVERDUE_AFTER
+    other = aliased(Delivery)
+    in_hand = and_(col(other.state).in_(IN_HAND), col(other.lease_until) >= uow.now)
+    turn = exists().where(
+        col(other.account_id) == col(Delivery.account_id),
+        col(other.id) != col(Delivery.id),
+        or_(in_hand, col(other.sent_at) > since),
+    )
     waits = and_(col(Delivery.state) == DeliveryState.READY, col(Delivery.wake_at) < since)
     left = and_(
         col(Delivery.state).in_([DeliveryState.CLAIMED, DeliveryState.PREPARING]),
@@ -218,6 +229,7 @@ async def find_unmoving(uow: UnitOfWork, *, limit: int) -> list[tuple[UUID, UUID
         .join(Account, col(Account.id) == col(Delivery.account_id))
         .where(
             or_(waits, left),
+            ~turn,
             col(Delivery.due_at) < since,
             _not_told_since(AlertKind.OVERDUE, col(Delivery.id), col(Delivery.due_at)),
         )
@@ -283,7 +295,11 @@ def _untold(uow: UnitOfWork, target: Target) -> ColumnElement[bool]:
         col(OutboundSend.event_id) == col(OutboundEvent.id),
         col(OutboundSend.target) == target.value,
     )
-    return and_(col(OutboundEvent.created_at) > uow.now - TOLD_WITHIN, ~packed)
+    return and_(
+        col(OutboundEvent.created_at) > uow.now - TOLD_WITHIN,
+        col(OutboundEvent.kind).in_([kind.value for kind in AlertKind]),  # not a newer release's
+        ~packed,
+    )
 
 
 def _due(now: datetime, target: Target) -> ColumnElement[bool]:

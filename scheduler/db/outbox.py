@@ -3,7 +3,7 @@
 from datetime import datetime
 from uuid import UUID
 
-from scheduler.canonical import JsonObject
+from scheduler.canonical import JsonObject, JsonValue
 from scheduler.db.tables import OutboundEvent
 from scheduler.domain.alerts import keep_detail, kind_of
 
@@ -16,13 +16,20 @@ def build_event(members: JsonObject, now: datetime) -> OutboundEvent | None:
     kind = kind_of(str(members["act"]), detail)
     if kind is None:
         return None
-    post = on["id"] if on["t"] == "post" else on.get("post")
     return OutboundEvent(
         kind=kind.value,
         subject=str(on["t"]),
-        subject_id=UUID(str(on["id"])),
-        post_id=None if post is None else UUID(str(post)),
+        subject_id=_id(on["id"]) or UUID(str(members["id"])),
+        post_id=_id(on["id"] if on["t"] == "post" else on.get("post")),
         detail=keep_detail(detail),
         situation=f"record:{members['id']}",
         created_at=now,
     )
+
+
+def _id(value: JsonValue) -> UUID | None:
+    """An alert must never break the change that it tells of, so what is no id is none."""
+    try:
+        return UUID(str(value))
+    except ValueError:
+        return None

@@ -10,7 +10,7 @@ from sqlmodel import col, select
 from scheduler.audit.actions import Action
 from scheduler.clock import monotonic_s
 from scheduler.db import alerts as rows
-from scheduler.db.tables import Account, Delivery, SignOfLife
+from scheduler.db.tables import Account, Delivery, OutboundEvent, SignOfLife
 from scheduler.domain.alerts import SILENT_AFTER
 from scheduler.practice.admin import Turn
 from scheduler.practice.model import Platform
@@ -178,6 +178,41 @@ async def test_what_a_dead_worker_has_in_hand_is_overdue_and_what_waits_for_a_re
         await uow.session.execute(update(Delivery).values(state="claimed", lease_until=past))
     await _find(own)
     assert await kinds(own) == ["overdue"]
+
+
+async def test_what_waits_for_its_turn_on_a_busy_account_is_not_overdue(own: World) -> None:
+    first, _ = await own.scheduled(), await own.scheduled()
+    await _move_time(own, 2 * MINUTE)
+    async with own.app.open_uow() as uow:
+        busy = update(Delivery).where(col(Delivery.post_id) == first.id)
+        await uow.session.execute(busy.values(state="claimed", lease_until=uow.now + MINUTE))
+    await _find(own)
+    assert await events(own) == []
+    async with own.app.open_uow() as uow:
+        values = {"state": "sent", "remote_id": "1", "sent_at": uow.now, "lease_until": None}
+        await uow.session.execute(busy.values(**values))
+    await _find(own)
+    assert await events(own) == []
+    async with own.app.open_uow() as uow:
+        await uow.session.execute(busy.values(sent_at=uow.now - 2 * MINUTE))
+    await _find(own)
+    assert await kinds(own) == ["overdue"]
+
+
+async def test_an_alert_never_breaks_the_change_that_it_tells_of(own: World) -> None:
+    async with own.app.open_uow() as uow:
+        uow.record(Action.POSTURE_STOP, {"t": "posture", "id": "by hand", "post": "none"})
+    [event] = await events(own)
+    assert (event.kind, event.post_id) == ("stopped", None)
+
+
+async def test_what_a_newer_release_tells_does_not_silence_an_older_one(own: World) -> None:
+    await pause_and_resume(own, 2)
+    async with own.app.open_uow() as uow:
+        query = update(OutboundEvent).where(col(OutboundEvent.id) == (await events(own))[0].id)
+        await uow.session.execute(query.values(kind="of_tomorrow"))
+    async with Receiver() as receiver, webhook_to(own, receiver) as webhook:
+        assert await send_once(own, webhook) == 1
 
 
 async def test_an_overdue_delivery_says_that_its_account_is_paused(own: World) -> None:
