@@ -7,9 +7,11 @@ import uvloop
 
 from adapters.registry import build
 from scheduler import doorbell
+from scheduler.alerting.dispatcher import alerting
 from scheduler.app import App, application, redis_url
 from scheduler.logs import configure_logs
 from scheduler.publishing.engine import Engine
+from scheduler.publishing.pulse import Pulse
 from scheduler.publishing.sequencer import Sequencer
 from scheduler.publishing.vitals import Vitals
 from scheduler.settings import Settings
@@ -26,6 +28,7 @@ async def work(app: App, stopping: asyncio.Event) -> None:
         group.create_task(sequencer.run(sealing))
         group.create_task(doorbell.answer(bell, engine.nudge, stopping))
         group.create_task(vitals.run(stopping))
+        group.create_task(Pulse(app.open_uow, engine).run(sealing))
         await engine.run(stopping)
         sealing.set()  # the engine's last records are sealed too
     await bell.aclose(close_connection_pool=True)
@@ -36,7 +39,7 @@ async def run(settings: Settings) -> None:
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stopping.set)
-    async with application(settings, service="worker", platforms=build) as app:
+    async with application(settings, service="worker", platforms=build) as app, alerting(app):
         await work(app, stopping)
 
 

@@ -59,10 +59,31 @@ class Settings(BaseSettings):
         default=frozenset(),
         description="host:port pairs, comma-separated, that may be private addresses and plain http.",
     )
+    smtp_url: SecretStr | None = Field(
+        default=None,
+        description="Mail server for alerts: `smtp://user:password@host:587` (STARTTLS) or `smtps://host:465`.",
+    )
+    alert_from: str = Field(default="", description="The sender's address of alerts by mail.")
+    alert_to: Annotated[tuple[str, ...], NoDecode] = Field(
+        default=(), description="Who gets alerts by mail: addresses, comma-separated."
+    )
+    alert_webhook_url: SecretStr | None = Field(
+        default=None, description="Where alerts are posted, as Standard Webhooks describes."
+    )
+    alert_webhook_secret: SecretStr | None = Field(
+        default=None, description="What signs them: `whsec_` and the base64 of 24 to 64 bytes."
+    )
     log_level: str = Field(default="INFO", description="DEBUG, INFO, WARNING or ERROR.")
     metrics_listen: str = Field(
         default="", description="Where a worker shows its own figures; without it nowhere."
     )
+
+    @field_validator("alert_to", mode="before")
+    @classmethod
+    def _split_addresses(cls, value: object) -> object:
+        if isinstance(value, str):
+            return tuple(part.strip() for part in value.split(",") if part.strip())
+        return value
 
     @field_validator("egress_allow", mode="before")
     @classmethod

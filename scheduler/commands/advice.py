@@ -233,6 +233,20 @@ FINDINGS: Final = (
         "{held} held and {unknown} unknown wait for a person",
         "`chancery delivery list --state held --state unknown`, then `chancery delivery retry` or `resolve`",
     ),
+    Finding(
+        "alerts",
+        "alerts_untold",
+        "warn",
+        "nobody is told by mail or webhook",
+        "set CHANCERY_SMTP_URL or CHANCERY_ALERT_WEBHOOK_URL; until then look at `chancery alert list`",
+    ),
+    Finding(
+        "alerts",
+        "alerts_lost",
+        "fail",
+        "reached nobody in the last day: {amounts}",
+        "`chancery alert test` says what the receiver answers",
+    ),
 )
 _BY_CODE: Final = {each.code: each for each in FINDINGS}
 

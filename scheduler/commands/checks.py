@@ -13,6 +13,7 @@ from redis.exceptions import RedisError
 from sqlalchemy import text
 
 from scheduler import doorbell
+from scheduler.alerting.ways import open_channels
 from scheduler.app import App, BuildPlatforms, application, redis_url
 from scheduler.audit.parsing import MalformedError
 from scheduler.clock import utc_now
@@ -25,10 +26,10 @@ from scheduler.commands.installing import (
     refuse_outdated,
 )
 from scheduler.commands.refusals import InstallationMissingError
-from scheduler.db import figures, log, rules
+from scheduler.db import alerts, figures, log, rules
 from scheduler.db.uow import UnitOfWork
 from scheduler.errors import ChanceryError
-from scheduler.settings import Settings
+from scheduler.settings import Settings, SettingsError
 from scheduler.vault.keyfile import KeyRing
 
 _PYTHON: Final = (3, 11)
@@ -57,6 +58,7 @@ async def run_checks(settings: Settings, platforms: BuildPlatforms) -> list[Chec
         async with app.open_uow.read() as uow:
             checks += [await look(uow) for look in _LOOKS]
             checks += await movement.look(uow, worker_lives=worker_lives)
+        checks.append(await _check_alerts(app))
     return checks
 
 
@@ -177,6 +179,23 @@ async def _check_record(uow: UnitOfWork) -> Check:
     if lag > _UNSEALED:
         return find("record_unsealed", count=count, age=f"{lag.total_seconds():.0f}")
     return fine("record", f"{count} wait to be sealed" if count else "every record is sealed")
+
+
+async def _check_alerts(app: App) -> Check:
+    """Whether anybody is told what needs a person, and whether it arrived in the last day."""
+    try:
+        async with open_channels(app.settings) as channels:
+            ways = " and ".join(each.way.target.value for each in channels)
+    except SettingsError as exc:
+        return refused("alerts", exc.code, str(exc))
+    if not ways:
+        return find("alerts_untold")
+    async with app.open_uow.read() as uow:
+        lost = await alerts.count_lost(uow, uow.now - alerts.TOLD_WITHIN)
+    if lost:
+        amounts = ", ".join(f"{amount} by {target}" for target, amount in sorted(lost.items()))
+        return find("alerts_lost", amounts=amounts)
+    return fine("alerts", f"by {ways}")
 
 
 def _guarded(name: str, look: Callable[[], str]) -> Check:

@@ -1,4 +1,4 @@
-"""The unit of work: one request, command or step is one transaction with one `now`, and its audit records.
+"""The unit of work: one request, command or step is one transaction with one `now`, its audit records and their alerts.
 
 `commit` stands here and nowhere else. Jobs are sent after the commit; a lost one does no harm, because the sweep finds
 what is due in the database.
@@ -23,6 +23,7 @@ from scheduler.audit.record import Record, build, seal_transaction
 from scheduler.canonical import JsonObject, JsonValue
 from scheduler.clock import monotonic_s
 from scheduler.db.engine import READ_ONLY, database_now
+from scheduler.db.outbox import build_event
 from scheduler.db.tables import AuditOutbox
 from scheduler.domain.people import Actor
 from scheduler.errors import UnavailableError
@@ -163,6 +164,8 @@ class UnitOfWorkFactory:
         bodies = seal_transaction(
             uow.records, self.instance, service=self.service, version=self.version
         )
+        events = (build_event(record.members, uow.now) for record in uow.records)
+        uow.session.add_all(event for event in events if event is not None)
         await uow.session.flush()
         rows = [{"body": body} for body in bodies]
         await uow.session.execute(insert(AuditOutbox), rows)  # in one go, and in this order

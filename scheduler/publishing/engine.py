@@ -41,7 +41,9 @@ class Engine:
     kit: Kit
     worker: str  #: a name nobody else uses: host, process, start
     most_in_hand: int = 600  #: bounds what waits in memory, and what a crash leaves in doubt
-    most_on_a_server: int = 200  #: a slow one is full before the hands are, and keeps nobody else waiting
+    most_on_a_server: int = (
+        200  #: a slow one is full before the hands are, and keeps nobody else waiting
+    )
     _nudge: asyncio.Event = field(default_factory=asyncio.Event)
     _in_hand: dict[UUID, Claimed] = field(default_factory=dict)
     _looking: set[UUID] = field(default_factory=set)

@@ -15,10 +15,13 @@ from sqlalchemy import CheckConstraint, Connection, UniqueConstraint, inspect, t
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.ext.asyncio import AsyncEngine
 
+from scheduler.audit.actions import Action
 from scheduler.db import migrate
 from scheduler.db.engine import build_engine
 from scheduler.db.tables import Base
-from scheduler.services import postures, publishing, sequencing
+from scheduler.domain.alerts import Target
+from scheduler.ids import new_id
+from scheduler.services import alerts, postures, publishing, sequencing
 from scheduler.services.postures import NewPosture
 from scheduler.services.publishing import Intent, Work
 from scheduler.services.writing import When
@@ -220,6 +223,10 @@ BROKEN = {
     "(id, post_id, revision, digest, policy, person_id, decided_at) "
     "SELECT post_id, post_id, revision, digest, policy, person_id, decided_at FROM approval",
     "posture_lifted_by_its_setter": "UPDATE posture SET ended_by = started_by",
+    "uq_outbound_event_situation": "UPDATE outbound_event SET situation = 'same'",
+    "ck_outbound_send_target": "UPDATE outbound_send SET target = 'pigeon'",
+    "ck_outbound_send_state": "UPDATE outbound_send SET state = 'lost'",
+    "ck_outbound_send_carrier": "UPDATE outbound_send SET body = NULL",
     "approval_by_editor": "INSERT INTO approval "
     "(id, post_id, revision, digest, policy, person_id, decided_at) "
     "SELECT id, id, 9, 'd', 'p', author_id, created_at FROM post",
@@ -233,7 +240,7 @@ def busy() -> set[int]:
 
 
 async def _fill(world: World, busy: set[int]) -> None:
-    """One post in a worker's hands on two accounts, a draft, a code, an announced posture, and a sealed log."""
+    """One post in a worker's hands on two accounts, a draft, an announced posture, two alerts, and a sealed log."""
     if id(world) in busy:
         return
     busy.add(id(world))
@@ -249,6 +256,11 @@ async def _fill(world: World, busy: set[int]) -> None:
     async with world.as_("zorc") as (uow, actor):
         later = NewPosture(starts_at=datetime(2090, 6, 1, tzinfo=UTC))
         await postures.stop(uow, actor, reason="announced", new=later)
+    async with app.open_uow() as uow:
+        uow.record(Action.POSTURE_STOP, {"t": "posture", "id": str(new_id())})
+        uow.record(Action.POSTURE_RESUME, {"t": "posture", "id": str(new_id())})
+    way = alerts.Way(target=Target.WEBHOOK, receiver="test", base_url="")
+    assert await alerts.take(app.open_uow, way, limit=9)
     async with app.open_uow() as uow:
         assert await sequencing.seal(uow, app.log_keys, owner="test")
 

@@ -4,6 +4,7 @@ A `table=True` model validates nothing: requests are parsed elsewhere (`schedule
 constraints; the invariants that no code may break stand here as well, by name.
 """
 
+from scheduler.db.tables.alerts import OutboundEvent, OutboundSend, SignOfLife
 from scheduler.db.tables.base import Base
 from scheduler.db.tables.log import AuditHead, AuditLeaf, AuditNode, AuditOutbox, Checkpoint
 from scheduler.db.tables.organisation import (
@@ -50,6 +51,8 @@ __all__ = [
     "IdempotencyRecord",
     "Media",
     "Mission",
+    "OutboundEvent",
+    "OutboundSend",
     "Person",
     "PolicyVersion",
     "Post",
@@ -57,5 +60,6 @@ __all__ = [
     "PostText",
     "Posture",
     "SealedToken",
+    "SignOfLife",
     "Variant",
 ]

@@ -4,6 +4,7 @@ from typing import Final
 
 from scheduler.web.api import (
     accounts,
+    alerts,
     approvals,
     audit,
     calendar,
@@ -30,6 +31,7 @@ ROUTES: Final[tuple[Route, ...]] = (
     *approvals.ROUTES,
     *deliveries.ROUTES,
     *posture.ROUTES,
+    *alerts.ROUTES,
     *policy.ROUTES,
     *calendar.ROUTES,
     *audit.ROUTES,
