@@ -30,6 +30,7 @@ from scheduler.db.tables.posts import (
     PostText,
     Variant,
 )
+from scheduler.db.tables.timing import Occurrence, Preflight, Series, SignIn
 
 __all__ = [
     "Account",
@@ -50,12 +51,16 @@ __all__ = [
     "IdempotencyRecord",
     "Media",
     "Mission",
+    "Occurrence",
     "Person",
     "PolicyVersion",
     "Post",
     "PostEditor",
     "PostText",
     "Posture",
+    "Preflight",
     "SealedToken",
+    "Series",
+    "SignIn",
     "Variant",
 ]
