@@ -10,6 +10,7 @@ from scheduler import doorbell
 from scheduler.app import App, application, redis_url
 from scheduler.logs import configure_logs
 from scheduler.publishing.engine import Engine
+from scheduler.publishing.renewing import Renewer
 from scheduler.publishing.sequencer import Sequencer
 from scheduler.settings import Settings
 
@@ -23,6 +24,7 @@ async def work(app: App, stopping: asyncio.Event) -> None:
     async with asyncio.TaskGroup() as group:
         group.create_task(sequencer.run(sealing))
         group.create_task(doorbell.answer(bell, engine.nudge, stopping))
+        group.create_task(Renewer(app.open_uow, app.kit).run(stopping))
         await engine.run(stopping)
         sealing.set()  # the engine's last records are sealed too
     await bell.aclose(close_connection_pool=True)

@@ -42,9 +42,7 @@ def upgrade() -> None:
         sa.CheckConstraint(
             "until IS NOT NULL OR amount IS NOT NULL", name=op.f("ck_series_bounded")
         ),
-        sa.CheckConstraint(
-            "(ended_at IS NULL) = (ended_by IS NULL)", name=op.f("ck_series_ended")
-        ),
+        sa.CheckConstraint("(ended_at IS NULL) = (ended_by IS NULL)", name=op.f("ck_series_ended")),
         sa.ForeignKeyConstraint(["mission_id"], ["mission.id"], name="fk_series_mission_id"),
         sa.ForeignKeyConstraint(["source_id"], ["post.id"], name="fk_series_source_id"),
         sa.ForeignKeyConstraint(["author_id"], ["person.id"], name="fk_series_author_id"),

@@ -50,13 +50,16 @@ async def find_by_codes(uow: UnitOfWork, codes: Sequence[str]) -> Sequence[Accou
 
 
 async def find_sealed(
-    uow: UnitOfWork, account_id: UUID, kind: str
+    uow: UnitOfWork, account_id: UUID, kind: str, *, lock: bool = False
 ) -> tuple[SealedToken, DataKey] | None:
     query = (
         select(SealedToken, DataKey)
         .join(DataKey, col(DataKey.id) == col(SealedToken.data_key_id))
         .where(col(SealedToken.account_id) == account_id, col(SealedToken.kind) == kind)
     )
+    if lock:
+        query = query.with_for_update(of=SealedToken)
+        query = query.execution_options(populate_existing=True)
     row = (await uow.session.execute(query)).one_or_none()
     return None if row is None else row
 
