@@ -11,7 +11,7 @@ from adapters.errors import AdapterError, UnavailableError
 from scheduler.clock import utc_now
 from scheduler.db.posts import StaleStateError
 from scheduler.db.uow import DatabaseUnavailableError, UnitOfWorkFactory
-from scheduler.services import looks
+from scheduler.services import looks, sign_ins
 from scheduler.services.kit import Kit
 from scheduler.services.looks import Look
 
@@ -42,9 +42,10 @@ async def look_after(open_uow: UnitOfWorkFactory, kit: Kit, look: Look) -> None:
 async def _look(open_uow: UnitOfWorkFactory, kit: Kit, look: Look) -> None:
     adapter = kit.platform(look.platform)
     if adapter.needs_refresh(look.credentials, utc_now()):
-        look = replace(look, credentials=await adapter.refresh(look.credentials))
-        async with open_uow() as uow:
-            await looks.keep_session(uow, kit, look, look.credentials)
+        renewed = await sign_ins.require(
+            open_uow, kit, look.claimed.account_id, instead_of=look.credentials
+        )
+        look = replace(look, credentials=renewed)
     if look.in_doubt:
         found = await adapter.find(
             look.credentials, look.bodies[0], look.key, look.since, look.taken

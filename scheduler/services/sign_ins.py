@@ -42,7 +42,9 @@ _ANSWER_S: Final = 30.0
 LEASE: Final = timedelta(seconds=60)
 _FIRST_REST: Final = timedelta(minutes=1)
 _LONGEST_REST: Final = timedelta(minutes=30)
-_POLL_S: Final = 0.2
+_POLL_S: Final = 0.3
+#: How long somebody who needs the session waits for another's renewal.
+_PATIENCE: Final = timedelta(seconds=10)
 #: Days before the known end of a sign-in at which somebody is told.
 WARNINGS: Final = (1, 7, 14)
 
@@ -50,7 +52,7 @@ WARNINGS: Final = (1, 7, 14)
 class End(StrEnum):
     RENEWED = "renewed"
     CURRENT = "current"  #: nothing to do, or somebody else has renewed it
-    BUSY = "busy"  #: somebody else renews it now
+    BUSY = "busy"  #: somebody else renews it now, or it rests after a failure
     REFUSED = "refused"  #: the platform refuses the sign-in: the account is paused
     FAILED = "failed"  #: no useful answer: the next try comes later
 
@@ -100,6 +102,22 @@ async def renew(
         await asyncio.sleep(_POLL_S)
 
 
+async def require(
+    open_uow: UnitOfWorkFactory, kit: Kit, account_id: UUID, *, instead_of: Credentials
+) -> Credentials:
+    """The credentials in place of those whose session is over, renewed here or by whoever is at it.
+
+    Raises:
+        AdapterError: as the platform refused, or it takes somebody else too long.
+    """
+    renewal = await renew(open_uow, kit, account_id, instead_of=instead_of, wait=_PATIENCE)
+    if renewal.credentials is not None:
+        return renewal.credentials
+    raise renewal.error or UnavailableError(
+        "the sign-in is being renewed by another worker", code="renewal_busy"
+    )
+
+
 async def _begin(
     uow: UnitOfWork, kit: Kit, account_id: UUID, instead_of: Credentials | None
 ) -> _Task | Renewal:
@@ -110,9 +128,10 @@ async def _begin(
     is_due = _is_refused(credentials, instead_of) or (
         instead_of is None and _ends_soon(uow, kit, account, credentials, sealed)
     )
-    if account.state != "active" or not is_due:
+    if not is_due or account.state == "removed" or (account.state == "paused" and not instead_of):
         return Renewal(end=End.CURRENT, credentials=credentials)
-    if _is_after(row.lease_until, uow.now) or _is_after(row.retry_at, uow.now):
+    rests = instead_of is None and _is_after(row.retry_at, uow.now)  # a send paces its own tries
+    if rests or _is_after(row.lease_until, uow.now):
         return Renewal(end=End.BUSY)
     row.lease_owner, row.lease_until = new_id().hex, uow.now + LEASE
     return _Task(

@@ -12,6 +12,7 @@ from sqlmodel import col, select
 
 from adapters.base import Adapter, Credentials
 from adapters.bluesky_api import read_session
+from adapters.errors import UnavailableError
 from scheduler.app import App
 from scheduler.audit.record import parse_record
 from scheduler.clock import utc_now
@@ -283,10 +284,34 @@ async def test_a_transient_failure_pauses_nothing_and_is_tried_again_later(
     assert row.retry_at > utc_now() + timedelta(seconds=30)
     ending.practice.clear_knobs()
     assert (await _renew(ending)).end is End.BUSY  # it rests
-    async with ending.app.open_uow() as uow:
-        (await renewals.lock(uow, ending.accounts[CODE])).retry_at = None
-    assert (await _renew(ending)).end is End.RENEWED
+    assert (await _renew(ending, instead_of=before)).end is End.RENEWED  # but a send needs it now
     assert (await _row(ending)).tries == 0
+
+
+async def test_whoever_needs_the_session_waits_for_a_renewal_under_way_and_no_longer(
+    ending: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    before = await _credentials(ending)
+    uow, kit, account = ending.app.open_uow, ending.app.kit, ending.accounts[CODE]
+    monkeypatch.setattr(sign_ins, "_PATIENCE", timedelta(seconds=0.5))
+    async with uow() as unit:
+        row = await renewals.lock(unit, account)
+        row.lease_owner, row.lease_until = "dead", unit.now + sign_ins.LEASE
+    with pytest.raises(UnavailableError, match="another worker"):
+        await sign_ins.require(uow, kit, account, instead_of=before)
+    async with uow() as unit:
+        (await renewals.lock(unit, account)).lease_until = None
+    fresh = await sign_ins.require(uow, kit, account, instead_of=before)
+    assert fresh == await _credentials(ending) != before
+    assert await sign_ins.require(uow, kit, account, instead_of=before) == fresh
+
+
+async def test_a_paused_account_still_gets_the_session_that_a_look_up_needs(ending: World) -> None:
+    before = await _credentials(ending)
+    async with ending.as_("bizjak") as (uow, actor):
+        await accounts.pause(uow, actor, ending.accounts[CODE], reason="the server moves")
+    assert (await _renew(ending)).end is End.CURRENT
+    assert (await _renew(ending, instead_of=before)).end is End.RENEWED
 
 
 async def test_a_limited_renewal_rests_as_long_as_the_platform_asks(ending: World) -> None:
