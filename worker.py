@@ -2,6 +2,7 @@
 
 import asyncio
 import signal
+from datetime import timedelta
 
 import uvloop
 
@@ -10,6 +11,7 @@ from scheduler import doorbell
 from scheduler.app import App, application, redis_url
 from scheduler.logs import configure_logs
 from scheduler.publishing.engine import Engine
+from scheduler.publishing.preflight import Preflight
 from scheduler.publishing.renewing import Renewer
 from scheduler.publishing.sequencer import Sequencer
 from scheduler.settings import Settings
@@ -19,12 +21,15 @@ async def work(app: App, stopping: asyncio.Event) -> None:
     """Publish until `stopping`; what is in flight is finished, what is only claimed is given back."""
     engine = Engine(app.open_uow, app.kit, worker=app.name)
     sequencer = Sequencer(app.open_uow, app.log_keys, owner=app.name)
+    ahead = timedelta(minutes=app.settings.preflight_minutes)
+    preflight = Preflight(app.open_uow, app.kit, ahead)
     sealing = asyncio.Event()
     bell = doorbell.connect(redis_url(app.settings), app.kit.ring.derive("jobs"))
     async with asyncio.TaskGroup() as group:
         group.create_task(sequencer.run(sealing))
         group.create_task(doorbell.answer(bell, engine.nudge, stopping))
         group.create_task(Renewer(app.open_uow, app.kit).run(stopping))
+        group.create_task(preflight.run(stopping))
         await engine.run(stopping)
         sealing.set()  # the engine's last records are sealed too
     await bell.aclose(close_connection_pool=True)

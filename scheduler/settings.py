@@ -57,6 +57,12 @@ class Settings(BaseSettings):
         default=frozenset(),
         description="host:port pairs, comma-separated, that may be private addresses and plain http.",
     )
+    preflight_minutes: int = Field(
+        default=10,
+        ge=1,
+        le=24 * 60,
+        description="How many minutes before its time a delivery is checked ahead; 10 unless set.",
+    )
     log_level: str = Field(default="INFO", description="DEBUG, INFO, WARNING or ERROR.")
 
     @field_validator("egress_allow", mode="before")

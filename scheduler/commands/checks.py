@@ -27,10 +27,11 @@ from scheduler.commands.installing import (
     refuse_outdated,
 )
 from scheduler.commands.refusals import InstallationMissingError
-from scheduler.db import log, rules
+from scheduler.db import log, preflights, rules, sign_ins
 from scheduler.db.tables import Account
 from scheduler.db.uow import UnitOfWork
 from scheduler.errors import ChanceryError
+from scheduler.services.sign_ins import WARNINGS
 from scheduler.settings import Settings
 from scheduler.vault.keyfile import KeyRing
 
@@ -40,6 +41,9 @@ _FREE_BYTES: Final = 1 << 30
 _SKEW: Final = timedelta(seconds=1)
 #: A worker seals four times a second.
 _UNSEALED: Final = timedelta(seconds=10)
+
+#: How many of a long list one line names.
+_SHOWN: Final = 3
 
 Result = Literal["ok", "warn", "fail"]
 
@@ -152,6 +156,24 @@ async def _check_accounts(uow: UnitOfWork) -> Check:
     return Check(name="accounts", result="ok", message=f"{count} in service")
 
 
+async def _check_preflight(uow: UnitOfWork) -> Check:
+    failed = await preflights.find_failed_ahead(uow)
+    if not failed:
+        return Check(name="pre-flight", result="ok", message="nothing ahead has failed its check")
+    told = [f"{each.delivery_id} on {code}: {each.problems[0]['code']}" for each, code in failed]
+    more = f" and {len(told) - _SHOWN} more" if len(told) > _SHOWN else ""
+    message = f"{'; '.join(told[:_SHOWN])}{more}; see: chancery delivery show ID"
+    return Check(name="pre-flight", result="warn", message=message)
+
+
+async def _check_sign_ins(uow: UnitOfWork) -> Check:
+    ending = await sign_ins.find_ending(uow, uow.now + timedelta(days=max(WARNINGS)))
+    if not ending:
+        return Check(name="sign-ins", result="ok", message="none is known to end soon")
+    told = [f"{account.code} on {row.ends_at:%Y-%m-%d}" for row, account in ending]
+    return Check(name="sign-ins", result="warn", message=f"end soon: {', '.join(told)}")
+
+
 async def _check_redis(app: App) -> list[Check]:
     """Redis, and the sign of life that a worker leaves there; without Redis posts go all the same."""
     redis = doorbell.connect(redis_url(app.settings), app.kit.ring.derive("jobs"))
@@ -196,4 +218,12 @@ def _refused(name: str, error: ChanceryError) -> Check:
     return Check(name=name, result="fail", message=str(error), code=error.code)
 
 
-_LOOKS: Final = (_check_durability, _check_clock, _check_policy, _check_accounts, _check_record)
+_LOOKS: Final = (
+    _check_durability,
+    _check_clock,
+    _check_policy,
+    _check_accounts,
+    _check_sign_ins,
+    _check_preflight,
+    _check_record,
+)

@@ -6,7 +6,7 @@ from uuid import UUID
 import click
 
 from scheduler.commands.client import Api, needs_api
-from scheduler.commands.printing import json_option, limit_option, show_fields, show_items
+from scheduler.commands.printing import clean, json_option, limit_option, show_fields, show_items
 from scheduler.domain.delivery_flow import DeliveryState
 
 _COLUMNS: Final = {
@@ -17,6 +17,7 @@ _COLUMNS: Final = {
     "sent": "sent_at",
     "url": "remote_url",
     "reason": "reason",
+    "pre-flight ok": "preflight.ok",
 }
 _FIELDS: Final = {
     "delivery": "id",
@@ -29,6 +30,8 @@ _FIELDS: Final = {
     "window ends": "expires_at",
     "url": "remote_url",
     "reason": "reason",
+    "pre-flight": "preflight.at",
+    "pre-flight ok": "preflight.ok",
 }
 _ATTEMPTS: Final = {
     "try": "number",
@@ -78,7 +81,11 @@ def show(api: Api, *, delivery_id: UUID, as_json: bool) -> None:
     """
     found = api.get(f"/deliveries/{delivery_id}")
     show_fields(found, _FIELDS, as_json=as_json)
-    if not as_json and found["attempts"]:
+    if as_json:
+        return
+    for each in (found["preflight"] or {"problems": ()})["problems"]:
+        click.echo(f"problem   {clean(each['message'])} [{each['code']}]\n  next: {each['next']}")
+    if found["attempts"]:
         click.echo()
         show_items(found["attempts"], _ATTEMPTS, as_json=False)
 

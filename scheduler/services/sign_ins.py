@@ -5,6 +5,7 @@ platform is asked, and its result is stored by comparing the generation of the s
 """
 
 import asyncio
+from collections.abc import Coroutine
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from enum import StrEnum
@@ -96,7 +97,7 @@ async def renew(
         async with open_uow() as uow:
             begun = await _begin(uow, kit, account_id, instead_of)
         if isinstance(begun, _Task):
-            return await _renew(open_uow, kit, begun)
+            return await _finish(_renew(open_uow, kit, begun))
         if begun.end is not End.BUSY or monotonic_s() >= deadline_s:
             return begun
         await asyncio.sleep(_POLL_S)
@@ -142,6 +143,16 @@ async def _begin(
         owner=row.lease_owner,
         tries=row.tries,
     )
+
+
+async def _finish(renewing: Coroutine[None, None, Renewal]) -> Renewal:
+    """Whoever asked may be cancelled, but a session that the platform has given must not be lost."""
+    running = asyncio.ensure_future(renewing)
+    try:
+        return await asyncio.shield(running)
+    except asyncio.CancelledError:
+        await asyncio.wait({running})
+        raise
 
 
 async def _renew(open_uow: UnitOfWorkFactory, kit: Kit, task: _Task) -> Renewal:
