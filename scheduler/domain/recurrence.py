@@ -172,10 +172,9 @@ def resolve_all(
         except (LocalTimeGapError, LocalTimeFoldError) as exc:
             open_times.append(_describe(local, exc))
     if open_times:
-        days = ", ".join(str(each["day"]) for each in open_times)
         raise SeriesTimesError(
-            f"on {days} clocks in {zone} skip the time or show it twice; choose once for the series: "
-            "before or after what is skipped, the earlier or the later of two",
+            f"clocks in {zone} skip the time or show it twice; choose once for the series: "
+            + "; ".join(map(_render_choices, open_times)),
             times=open_times,
         )
     return tuple(moments)
@@ -206,7 +205,7 @@ def _resolve(local: datetime, zone: str, fold: Choice | None, gap: Gap | None) -
     return Moment(day=local.date(), local=shown, choice=choice, due_at=due_at)
 
 
-def _describe(local: datetime, exc: LocalTimeGapError | LocalTimeFoldError) -> dict[str, object]:
+def _describe(local: datetime, exc: LocalTimeGapError | LocalTimeFoldError) -> dict[str, Any]:
     """One open time with its choices, under the names that the series takes."""
     choices: list[dict[str, str]] = exc.details["choices"]  # type: ignore[assignment]
     names = list(Gap) if isinstance(exc, LocalTimeGapError) else list(Choice)
@@ -218,6 +217,13 @@ def _describe(local: datetime, exc: LocalTimeGapError | LocalTimeFoldError) -> d
             {**each, "choice": name.value} for name, each in zip(names, choices, strict=True)
         ],
     }
+
+
+def _render_choices(open_time: dict[str, Any]) -> str:
+    choices = [
+        f"{each['choice']} ({each['local'][11:]}{each['offset']})" for each in open_time["choices"]
+    ]
+    return f"{open_time['day']} {' or '.join(choices)}"
 
 
 def _read_options(found: re.Match[str]) -> dict[str, Any]:
