@@ -1,158 +1,86 @@
 """What is due soon is checked ahead: told once, in time, and never in the way of what leaves."""
 
 import asyncio
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from datetime import timedelta
-from typing import Any
-from zoneinfo import ZoneInfo
 
 import pytest
 from sqlalchemy import text, update
-from sqlmodel import col, select
+from sqlmodel import select
 
-from adapters.base import Adapter, Credentials, Profile, Quota
-from scheduler.audit.record import Record, parse_record
+from adapters.base import Credentials, Profile, Quota
 from scheduler.clock import utc_now
 from scheduler.commands.checks import run_checks
 from scheduler.commands.root import chancery
 from scheduler.db import preflights
-from scheduler.db.tables import Account, AuditOutbox, Delivery, Post, SignIn
-from scheduler.db.tables import Preflight as Row
+from scheduler.db.tables import Account, Delivery, Post, SignIn
 from scheduler.practice.admin import Turn
 from scheduler.practice.knobs import Reach
 from scheduler.practice.model import Platform
-from scheduler.publishing.preflight import Preflight
 from scheduler.services import accounts, media, policies, posts, postures, sign_ins
-from scheduler.services.kit import Kit
 from scheduler.services.preflight import NEXT
-from scheduler.services.writing import When, Writing
+from scheduler.services.writing import Writing
 from tests.integration.api_fixtures import Api, api_fixture, site_fixture  # noqa: F401 - fixtures go by name
+from tests.integration.preflight_fixtures import (
+    AHEAD,
+    Asked,
+    asking,
+    checked,
+    checking,
+    due_in,
+    records,
+    results,
+    until_checked,
+)
 from tests.support.pictures import picture
 from tests.support.world import POLICY, World
-
-AHEAD = timedelta(minutes=10)
-
-
-def _in(minutes: float) -> When:
-    local = (utc_now() + timedelta(minutes=minutes)).astimezone(ZoneInfo("Europe/Ljubljana"))
-    return When(local=local.strftime("%Y-%m-%dT%H:%M:%S"), zone="Europe/Ljubljana")
-
-
-@asynccontextmanager
-async def _checking(world: World, kit: Kit | None = None, **options: Any) -> AsyncIterator[None]:
-    """The pre-flight of a worker, in this process."""
-    check = Preflight(
-        world.app.open_uow, kit or world.app.kit, AHEAD, **{"pass_s": 0.05, **options}
-    )
-    stopping = asyncio.Event()
-    async with asyncio.timeout(30), asyncio.TaskGroup() as group:
-        group.create_task(check.run(stopping))
-        try:
-            yield
-        finally:
-            stopping.set()
-
-
-async def _rows(world: World) -> list[Row]:
-    async with world.app.open_uow.read() as uow:
-        return list(await uow.session.scalars(select(Row).order_by(col(Row.at))))
-
-
-async def _until_checked(world: World, count: int = 1) -> list[Row]:
-    while len(found := await _rows(world)) < count:
-        await asyncio.sleep(0.02)
-    return found
-
-
-async def _checked(world: World, kit: Kit | None = None, *, count: int = 1) -> list[Row]:
-    async with _checking(world, kit):
-        return await _until_checked(world, count)
-
-
-async def _records(world: World) -> list[Record]:
-    async with world.app.open_uow.read() as uow:
-        bodies = await uow.session.scalars(select(col(AuditOutbox.body)).order_by(AuditOutbox.id))
-        found = [parse_record(body) for body in bodies]
-    return [each for each in found if each.action.startswith("delivery.preflight")]
-
-
-@dataclass
-class Asked:
-    """The real adapter, with each question who we are counted, and perhaps other limits, quotas or id."""
-
-    real: Adapter
-    asked: list[str]
-    changes: dict[str, Any]
-    quotas: tuple[Quota, ...] | None = None
-
-    def __getattr__(self, name: str) -> Any:
-        return getattr(self.real, name)
-
-    @property
-    def capabilities(self) -> Any:
-        own = self.real.capabilities
-        return own if self.quotas is None else replace(own, quotas=self.quotas)
-
-    async def verify(self, credentials: Credentials) -> Profile:
-        self.asked.append(credentials.external_id)
-        return replace(await self.real.verify(credentials), **self.changes)
-
-
-def _asking(
-    world: World, quotas: tuple[Quota, ...] | None = None, **changes: Any
-) -> tuple[Kit, list[str]]:
-    kit, asked = world.app.kit, []
-    platforms = {name: Asked(real, asked, changes, quotas) for name, real in kit.platforms.items()}
-    return replace(kit, platforms=platforms), asked
 
 
 async def test_what_is_due_within_ten_minutes_is_checked_once_and_what_is_later_waits(
     world: World,
 ) -> None:
-    soon = await world.scheduled(when=_in(9), targets=("hq.mastodon", "hq.bluesky"))
-    later = await world.scheduled(when=_in(12))
-    async with _checking(world):
-        found = await _until_checked(world, 2)
+    soon = await world.scheduled(when=due_in(9), targets=("hq.mastodon", "hq.bluesky"))
+    later = await world.scheduled(when=due_in(12))
+    async with checking(world):
+        found = await until_checked(world, 2)
         await asyncio.sleep(0.3)  # some passes more
-    assert [each.ok for each in await _rows(world)] == [True, True], found[0].problems
+    assert [each.ok for each in await results(world)] == [True, True], found[0].problems
     assert {each.delivery_id for each in found} == {
         each.id for each in await world.deliveries(soon)
     }
-    records = await _records(world)
-    assert [each.action for each in records] == ["delivery.preflight"] * 2
-    assert {each.detail["result"] for each in records} == {"ok"}
+    told = await records(world)
+    assert [each.action for each in told] == ["delivery.preflight"] * 2
+    assert {each.detail["result"] for each in told} == {"ok"}
     [waiting] = await world.deliveries(later)
-    assert waiting.id not in {each.delivery_id for each in await _rows(world)}
+    assert waiting.id not in {each.delivery_id for each in await results(world)}
 
 
 async def test_an_edited_post_is_checked_again_in_its_new_revision(world: World) -> None:
-    post = await world.scheduled(when=_in(8))
-    await _checked(world)
+    post = await world.scheduled(when=due_in(8))
+    await checked(world)
     async with world.as_("hocevar") as (uow, actor):
         writing = Writing(texts={"en": [{"text": "Good evening!", "media": []}]})
         post = await posts.edit(uow, actor, post.id, writing, revision=post.revision)
     await world.approve(await world.submit(post))
-    first, second = await _checked(world, count=2)
+    first, second = await checked(world, count=2)
     assert (first.delivery_id, second.revision) == (second.delivery_id, first.revision + 1)
-    assert len(await _records(world)) == 2
+    assert len(await records(world)) == 2
 
 
 async def test_two_workers_put_one_result_on_record(world: World) -> None:
     world.practice.turn(Platform.MASTODON, Turn(latency_ms=200, only=Reach.ALL))
-    await world.scheduled(when=_in(5))
-    async with _checking(world), _checking(world):
-        await _until_checked(world)
+    await world.scheduled(when=due_in(5))
+    async with checking(world), checking(world):
+        await until_checked(world)
         await asyncio.sleep(0.5)  # the slower one ends, too
-    assert len(await _records(world)) == 1
+    assert len(await records(world)) == 1
 
 
 async def test_an_account_is_asked_once_for_all_of_its_deliveries(world: World) -> None:
     for minutes in (3, 4, 5):
-        await world.scheduled(when=_in(minutes))
-    kit, asked = _asking(world)
-    await _checked(world, kit, count=3)
+        await world.scheduled(when=due_in(minutes))
+    kit, asked = asking(world)
+    await checked(world, kit, count=3)
     assert len(asked) == 1
 
 
@@ -213,8 +141,8 @@ PROBLEMS = {
 
 
 async def test_rows_that_nobody_can_read_are_told_as_changed_content(world: World) -> None:
-    await _garble(world, await world.scheduled(when=_in(5)))
-    [found] = await _checked(world)
+    await _garble(world, await world.scheduled(when=due_in(5)))
+    [found] = await checked(world)
     assert [each["code"] for each in found.problems] == ["content_changed"]
 
 
@@ -222,13 +150,13 @@ async def test_rows_that_nobody_can_read_are_told_as_changed_content(world: Worl
 async def test_what_would_keep_it_from_leaving_is_told_with_the_next_command(
     world: World, code: str
 ) -> None:
-    post = await world.scheduled(when=_in(5))
+    post = await world.scheduled(when=due_in(5))
     await PROBLEMS[code](world, post)
-    [found] = await _checked(world)
+    [found] = await checked(world)
     assert not found.ok
     assert [each["code"] for each in found.problems] == [code]
     assert found.problems[0]["next"].startswith("chancery ")
-    [record] = await _records(world)
+    [record] = await records(world)
     assert record.action == "delivery.preflight_failed"
     assert (record.detail["result"], record.detail["problems"][0]["code"]) == ("failed", code)
     [delivery] = await world.deliveries(post)
@@ -251,13 +179,13 @@ async def test_a_picture_that_is_gone_or_changed_is_found_ahead(world: World, da
         world.app.open_uow, world.app.kit, officer, "krv.hq", picture("PNG"), "image/png"
     )
     segment = {"text": "The bridge", "media": [{"sha256": stored.sha256, "alt": "A bridge"}]}
-    await world.scheduled(when=_in(5), texts={"en": [segment]})
+    await world.scheduled(when=due_in(5), texts={"en": [segment]})
     path = world.app.settings.data_dir / "media" / stored.sha256[:2] / stored.sha256[2:4]
     if damage == "gone":
         (path / stored.sha256).unlink()
     else:
         (path / stored.sha256).write_bytes(b"another picture")
-    [found] = await _checked(world)
+    [found] = await checked(world)
     code = "media_missing" if damage == "gone" else "media_corrupt"
     assert [each["code"] for each in found.problems] == [code]
 
@@ -270,10 +198,10 @@ async def _age_limits(world: World) -> None:
 async def test_limits_older_than_a_day_are_read_again_and_the_post_has_to_fit_them(
     world: World,
 ) -> None:
-    await world.scheduled(when=_in(5))
-    kit, _ = _asking(world, limits={"max_length": 5})
+    await world.scheduled(when=due_in(5))
+    kit, _ = asking(world, limits={"max_length": 5})
     await _age_limits(world)
-    [found] = await _checked(world, kit)
+    [found] = await checked(world, kit)
     assert [each["code"] for each in found.problems] == ["content_unfit"]
     async with world.app.open_uow.read() as uow:
         account = await uow.session.get_one(Account, world.accounts["hq.mastodon"])
@@ -282,17 +210,17 @@ async def test_limits_older_than_a_day_are_read_again_and_the_post_has_to_fit_th
 
 
 async def test_young_limits_stay_as_they_are(world: World) -> None:
-    await world.scheduled(when=_in(5))
-    kit, _ = _asking(world, limits={"max_length": 5})
-    [found] = await _checked(world, kit)
+    await world.scheduled(when=due_in(5))
+    kit, _ = asking(world, limits={"max_length": 5})
+    [found] = await checked(world, kit)
     assert found.ok
 
 
 async def test_a_sign_in_that_belongs_to_another_profile_is_found_ahead(world: World) -> None:
-    await world.scheduled(when=_in(5))
-    kit, _ = _asking(world, external_id="999", limits={"max_length": 5})
+    await world.scheduled(when=due_in(5))
+    kit, _ = asking(world, external_id="999", limits={"max_length": 5})
     await _age_limits(world)
-    [found] = await _checked(world, kit)
+    [found] = await checked(world, kit)
     assert [each["code"] for each in found.problems] == ["account_profile_changed"]
     async with world.app.open_uow.read() as uow:
         account = await uow.session.get_one(Account, world.accounts["hq.mastodon"])
@@ -300,10 +228,10 @@ async def test_a_sign_in_that_belongs_to_another_profile_is_found_ahead(world: W
 
 
 async def test_an_end_of_the_sign_in_that_the_platform_tells_is_kept(world: World) -> None:
-    await world.scheduled(when=_in(5))
+    await world.scheduled(when=due_in(5))
     ends = utc_now().replace(microsecond=0) + timedelta(days=6)
-    kit, _ = _asking(world, ends_at=ends)
-    await _checked(world, kit)
+    kit, _ = asking(world, ends_at=ends)
+    await checked(world, kit)
     async with world.app.open_uow.read() as uow:
         row = await uow.session.get_one(SignIn, world.accounts["hq.mastodon"])
     assert row.ends_at == ends
@@ -311,18 +239,18 @@ async def test_an_end_of_the_sign_in_that_the_platform_tells_is_kept(world: Worl
 
 async def test_more_posts_than_the_platform_takes_are_told_ahead(world: World) -> None:
     for minutes in (3, 4, 5):
-        await world.scheduled(when=_in(minutes))
+        await world.scheduled(when=due_in(minutes))
     quota = Quota(limit=2, per=timedelta(hours=3))
-    kit, _ = _asking(world, quotas=(quota,))
-    found = await _checked(world, kit, count=3)
+    kit, _ = asking(world, quotas=(quota,))
+    found = await checked(world, kit, count=3)
     codes = [[each["code"] for each in row.problems] for row in found]
     assert sorted(codes) == [[], [], ["quota_short"]]
 
 
 async def test_an_ended_session_is_renewed_and_the_check_goes_on(world: World) -> None:
     world.practice.turn(Platform.BLUESKY, Turn(expire_sessions=True))
-    await world.scheduled(when=_in(5), targets=("hq.bluesky",))
-    [found] = await _checked(world)
+    await world.scheduled(when=due_in(5), targets=("hq.bluesky",))
+    [found] = await checked(world)
     assert found.ok, found.problems
 
 
@@ -330,23 +258,29 @@ async def test_a_dead_platform_delays_neither_the_other_checks_nor_what_leaves(
     world: World,
 ) -> None:
     """Every account of Bluesky hangs; Mastodon's is checked, and a post leaves there meanwhile."""
-    world.practice.turn(Platform.BLUESKY, Turn(latency_ms=20_000, only=Reach.ALL))
-    await world.scheduled(when=_in(4), targets=("hq.bluesky",))
-    alive = await world.scheduled(when=_in(5))
-    async with _checking(world, answer_s=4):
-        [found] = await _until_checked(world)
+    world.practice.turn(Platform.BLUESKY, Turn(latency_ms=50_000, only=Reach.ALL))
+    await world.scheduled(when=due_in(4), targets=("hq.bluesky",))
+    alive = await world.scheduled(when=due_in(5))
+    async with checking(world, answer_s=50):
+        [found] = await until_checked(world)
         assert (found.delivery_id, found.ok) == ((await world.deliveries(alive))[0].id, True)
         public = await world.scheduled()
         async with world.working():
             await world.settle(public, lambda each: each.state == "verified")
-        assert len(await _rows(world)) == 1
-        _, dead = await _until_checked(world, 2)
+        assert len(await results(world)) == 1
+
+
+async def test_a_platform_that_does_not_answer_in_time_is_told_as_such(world: World) -> None:
+    world.practice.turn(Platform.BLUESKY, Turn(latency_ms=50_000, only=Reach.ALL))
+    await world.scheduled(when=due_in(4), targets=("hq.bluesky",))
+    async with checking(world, answer_s=0.5):
+        [dead] = await until_checked(world)
     assert [each["code"] for each in dead.problems] == ["platform_unavailable"]
-    assert "4 s" in dead.problems[0]["message"]
+    assert "no answer within" in dead.problems[0]["message"]
 
 
 async def test_a_result_that_comes_when_the_delivery_has_gone_on_is_dropped(world: World) -> None:
-    post = await world.scheduled(when=_in(5))
+    post = await world.scheduled(when=due_in(5))
 
     class Late(Asked):
         async def verify(self, credentials: Credentials) -> Profile:
@@ -354,22 +288,22 @@ async def test_a_result_that_comes_when_the_delivery_has_gone_on_is_dropped(worl
                 await posts.cancel(uow, actor, post.id)
             return await super().verify(credentials)
 
-    kit, asked = _asking(world)
+    kit, asked = asking(world)
     platforms = {
         name: Late(each.real, asked, {})  # type: ignore[attr-defined]
         for name, each in kit.platforms.items()
     }
-    async with _checking(world, replace(kit, platforms=platforms)):
+    async with checking(world, replace(kit, platforms=platforms)):
         while not asked:
             await asyncio.sleep(0.02)
         await asyncio.sleep(0.3)
-    assert (await _rows(world), await _records(world)) == ([], [])
+    assert (await results(world), await records(world)) == ([], [])
 
 
 async def test_a_bug_in_a_check_ends_no_other(world: World) -> None:
-    await world.scheduled(when=_in(4), targets=("hq.bluesky",))
-    await world.scheduled(when=_in(5))
-    kit, _ = _asking(world)
+    await world.scheduled(when=due_in(4), targets=("hq.bluesky",))
+    await world.scheduled(when=due_in(5))
+    kit, _ = asking(world)
 
     class Broken(Asked):
         async def verify(self, credentials: Credentials) -> Profile:
@@ -377,33 +311,33 @@ async def test_a_bug_in_a_check_ends_no_other(world: World) -> None:
 
     real = world.app.kit.platforms["bluesky"]
     platforms = {**kit.platforms, "bluesky": Broken(real, [], {})}
-    [found] = await _checked(world, replace(kit, platforms=platforms))
+    [found] = await checked(world, replace(kit, platforms=platforms))
     assert found.ok
 
 
 async def test_a_stop_of_the_worker_drops_what_is_under_way(world: World) -> None:
     world.practice.turn(Platform.MASTODON, Turn(latency_ms=20_000, only=Reach.ALL))
-    await world.scheduled(when=_in(5))
-    kit, asked = _asking(world)
+    await world.scheduled(when=due_in(5))
+    kit, asked = asking(world)
     async with asyncio.timeout(5):
-        async with _checking(world, kit):
+        async with checking(world, kit):
             while not asked:
                 await asyncio.sleep(0.02)
-    assert await _rows(world) == []
+    assert await results(world) == []
 
 
 async def test_the_result_is_shown_with_the_delivery_in_the_calendar_and_by_the_doctor(
     api: Api,
 ) -> None:
     world = api.world
-    post = await world.scheduled(when=_in(5))
+    post = await world.scheduled(when=due_in(5))
     person = api.as_("zorc")
     day = utc_now().date()
     span = f"from={day - timedelta(days=1)}&to={day + timedelta(days=2)}"
     assert (await person.get("/deliveries")).of(200)["items"][0]["preflight"] is None
     assert (await person.get(f"/calendar?{span}")).of(200)["items"][0]["preflight"] == ""
     await _revoke(world, post)
-    await _checked(world)
+    await checked(world)
     [line] = (await person.get("/deliveries")).of(200)["items"]
     [problem] = line["preflight"]["problems"]
     assert (line["preflight"]["ok"], problem["code"]) == (False, "sign_in_refused")

@@ -64,50 +64,48 @@ async def _end(world: World, made: Series, reason: str = "the forum is over") ->
     return await series.end(world.app.open_uow, actor, made.id, reason=reason)
 
 
-async def test_each_day_of_the_rule_is_a_draft_with_all_that_the_post_has(shared: World) -> None:
-    post = await shared.draft(
-        title="The week ahead",
-        post_class="statement",
-        texts={
-            "en": [{"text": "The week ahead", "media": []}],
-            "sl": [{"text": "Teden", "media": []}],
-        },
-        variants={"hq.bluesky": [{"text": "The week", "media": []}]},
-        targets=("hq.mastodon", "hq.bluesky"),
-        languages={"hq.mastodon": "sl"},
-        link_card={"uri": "https://karvenia.example", "title": "Week", "description": ""},
-        schedule_on_approval=False,
-        when=When(local=None, zone=ZONE, late_minutes=45),
-    )
-    made = await _repeat(shared, post)
-    copies = await _posts(shared, made)
-    assert [each.local_time for each in copies] == [
-        "2090-06-05T09:00",
-        "2090-06-12T09:00",
-        "2090-06-19T09:00",
-        "2090-06-26T09:00",
-    ]
-    for copy in copies:
-        assert copy.due_at == datetime.fromisoformat(f"{copy.local_time}+02:00")
-        same = ("title", "post_class", "zone", "late_minutes", "link_card", "schedule_on_approval")
-        assert {name: getattr(copy, name) for name in same} == {
-            name: getattr(post, name) for name in same
-        }
-        assert (copy.state, copy.revision, copy.not_after) == ("draft", 1, None)
+RICH: dict[str, Any] = {
+    "title": "The week ahead",
+    "post_class": "statement",
+    "texts": {
+        "en": [{"text": "The week ahead", "media": []}],
+        "sl": [{"text": "Teden", "media": []}],
+    },
+    "variants": {"hq.bluesky": [{"text": "The week", "media": []}]},
+    "targets": ("hq.mastodon", "hq.bluesky"),
+    "languages": {"hq.mastodon": "sl"},
+    "link_card": {"uri": "https://karvenia.example", "title": "Week", "description": ""},
+    "schedule_on_approval": False,
+    "when": When(local=None, zone=ZONE, late_minutes=45),
+}
+SAME = ("title", "post_class", "zone", "late_minutes", "link_card", "schedule_on_approval")
+
+
+async def _hanging_on(world: World, post: Post) -> list[list[str]]:
+    """The texts, variants and accounts of a post."""
+    return [
+        sorted(str([getattr(row, key) for key in keys]) for row in await _all(world, table, post))
         for table, keys in (
             (PostText, ("language", "segments")),
             (Variant, ("account_id", "segments")),
             (Delivery, ("account_id", "language")),
-        ):
-            told = [
-                sorted(
-                    str([getattr(row, key) for key in keys])
-                    for row in await _all(shared, table, each)
-                )
-                for each in (copy, post)
-            ]
-            assert told[0] == told[1] != []
-    [unchanged] = [await _get(shared, post)]
+        )
+    ]
+
+
+async def test_each_day_of_the_rule_is_a_draft_with_all_that_the_post_has(shared: World) -> None:
+    post = await shared.draft(**RICH)
+    copies = await _posts(shared, await _repeat(shared, post))
+    days = ("2090-06-05", "2090-06-12", "2090-06-19", "2090-06-26")
+    assert [each.local_time for each in copies] == [f"{day}T09:00" for day in days]
+    own = await _hanging_on(shared, post)
+    assert all(own)
+    for copy in copies:
+        assert copy.due_at == datetime.fromisoformat(f"{copy.local_time}+02:00")
+        assert [getattr(copy, name) for name in SAME] == [getattr(post, name) for name in SAME]
+        assert (copy.state, copy.revision, copy.not_after) == ("draft", 1, None)
+        assert await _hanging_on(shared, copy) == own
+    unchanged = await _get(shared, post)
     assert (unchanged.local_time, unchanged.state) == (None, "draft")
 
 
