@@ -28,10 +28,11 @@ async def work(app: App, stopping: asyncio.Event) -> None:
     async with asyncio.TaskGroup() as group:
         group.create_task(sequencer.run(sealing))
         group.create_task(doorbell.answer(bell, engine.nudge, stopping))
-        group.create_task(Renewer(app.open_uow, app.kit).run(stopping))
-        group.create_task(preflight.run(stopping))
-        await engine.run(stopping)
-        sealing.set()  # the engine's last records are sealed too
+        async with asyncio.TaskGroup() as recording:
+            recording.create_task(Renewer(app.open_uow, app.kit).run(stopping))
+            recording.create_task(preflight.run(stopping))
+            await engine.run(stopping)
+        sealing.set()  # their last records are sealed too
     await bell.aclose(close_connection_pool=True)
 
 

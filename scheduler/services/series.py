@@ -160,6 +160,9 @@ async def _write_all(
             "from": made.starts_on,
             "until": made.until,
             "count": made.amount,
+            "except": list(made.exceptions),
+            "fold": made.fold,
+            "gap": made.gap,
             "posts": len(moments),
         },
     )
