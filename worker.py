@@ -2,6 +2,7 @@
 
 import asyncio
 import signal
+from datetime import timedelta
 
 import uvloop
 
@@ -11,7 +12,9 @@ from scheduler.alerting.dispatcher import alerting
 from scheduler.app import App, application, redis_url
 from scheduler.logs import configure_logs
 from scheduler.publishing.engine import Engine
+from scheduler.publishing.preflight import Preflight
 from scheduler.publishing.pulse import Pulse
+from scheduler.publishing.renewing import Renewer
 from scheduler.publishing.sequencer import Sequencer
 from scheduler.publishing.vitals import Vitals
 from scheduler.settings import Settings
@@ -22,6 +25,8 @@ async def work(app: App, stopping: asyncio.Event) -> None:
     engine = Engine(app.open_uow, app.kit, worker=app.name)
     sequencer = Sequencer(app.open_uow, app.log_keys, owner=app.name)
     vitals = Vitals(app, engine)
+    ahead = timedelta(minutes=app.settings.preflight_minutes)
+    preflight = Preflight(app.open_uow, app.kit, ahead)
     sealing = asyncio.Event()
     bell = doorbell.connect(redis_url(app.settings), app.kit.ring.derive("jobs"))
     async with asyncio.TaskGroup() as group:
@@ -29,8 +34,11 @@ async def work(app: App, stopping: asyncio.Event) -> None:
         group.create_task(doorbell.answer(bell, engine.nudge, stopping))
         group.create_task(vitals.run(stopping))
         group.create_task(Pulse(app.open_uow, engine).run(sealing))
-        await engine.run(stopping)
-        sealing.set()  # the engine's last records are sealed too
+        async with asyncio.TaskGroup() as recording:
+            recording.create_task(Renewer(app.open_uow, app.kit).run(stopping))
+            recording.create_task(preflight.run(stopping))
+            await engine.run(stopping)
+        sealing.set()  # their last records are sealed too
     await bell.aclose(close_connection_pool=True)
 
 

@@ -73,6 +73,12 @@ class Settings(BaseSettings):
     alert_webhook_secret: SecretStr | None = Field(
         default=None, description="What signs them: `whsec_` and the base64 of 24 to 64 bytes."
     )
+    preflight_minutes: int = Field(
+        default=10,
+        ge=1,
+        le=24 * 60,
+        description="How many minutes before its time a delivery is checked ahead; 10 unless set.",
+    )
     log_level: str = Field(default="INFO", description="DEBUG, INFO, WARNING or ERROR.")
     metrics_listen: str = Field(
         default="", description="Where a worker shows its own figures; without it nowhere."

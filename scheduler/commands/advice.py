@@ -234,6 +234,20 @@ FINDINGS: Final = (
         "`chancery delivery list --state held --state unknown`, then `chancery delivery retry` or `resolve`",
     ),
     Finding(
+        "pre-flight",
+        "preflight_failed",
+        "warn",
+        "{which}",
+        "`chancery delivery show` lists each problem with the next command",
+    ),
+    Finding(
+        "sign-ins",
+        "sign_ins_ending",
+        "warn",
+        "end soon: {which}",
+        "connect the accounts anew before then: `chancery account add`",
+    ),
+    Finding(
         "alerts",
         "alerts_untold",
         "warn",

@@ -26,9 +26,10 @@ from scheduler.commands.installing import (
     refuse_outdated,
 )
 from scheduler.commands.refusals import InstallationMissingError
-from scheduler.db import alerts, figures, log, rules
+from scheduler.db import alerts, figures, log, preflights, rules, sign_ins
 from scheduler.db.uow import UnitOfWork
 from scheduler.errors import ChanceryError
+from scheduler.services.sign_ins import WARNINGS
 from scheduler.settings import Settings, SettingsError
 from scheduler.vault.keyfile import KeyRing
 
@@ -38,6 +39,9 @@ _FREE_BYTES: Final = 1 << 30
 _SKEW: Final = timedelta(seconds=1)
 #: A worker seals four times a second.
 _UNSEALED: Final = timedelta(seconds=10)
+
+#: How many of a long list one line names.
+_SHOWN: Final = 3
 
 
 async def run_checks(settings: Settings, platforms: BuildPlatforms) -> list[Check]:
@@ -169,6 +173,23 @@ async def _check_accounts(uow: UnitOfWork) -> Check:
     return fine("accounts", f"{len(accounts)} in service")
 
 
+async def _check_preflight(uow: UnitOfWork) -> Check:
+    failed = await preflights.find_failed_ahead(uow)
+    if not failed:
+        return fine("pre-flight", "nothing ahead has failed its check")
+    told = [f"{each.delivery_id} on {code}: {each.problems[0]['code']}" for each, code in failed]
+    more = f" and {len(told) - _SHOWN} more" if len(told) > _SHOWN else ""
+    return find("preflight_failed", which="; ".join(told[:_SHOWN]) + more)
+
+
+async def _check_sign_ins(uow: UnitOfWork) -> Check:
+    ending = await sign_ins.find_ending(uow, uow.now + timedelta(days=max(WARNINGS)))
+    if not ending:
+        return fine("sign-ins", "none is known to end soon")
+    told = [f"{account.code} on {row.ends_at:%Y-%m-%d}" for row, account in ending]
+    return find("sign_ins_ending", which=", ".join(told))
+
+
 async def _check_record(uow: UnitOfWork) -> Check:
     """Records that stay unsealed mean that no worker (and so no sequencer) runs, or that one cannot be sealed."""
     try:
@@ -205,4 +226,12 @@ def _guarded(name: str, look: Callable[[], str]) -> Check:
         return refused(name, exc.code, str(exc))
 
 
-_LOOKS: Final = (_check_durability, _check_clock, _check_policy, _check_accounts, _check_record)
+_LOOKS: Final = (
+    _check_durability,
+    _check_clock,
+    _check_policy,
+    _check_accounts,
+    _check_sign_ins,
+    _check_preflight,
+    _check_record,
+)

@@ -27,6 +27,7 @@ _COLUMNS: Final = {
     "sent": "sent_at",
     "url": "remote_url",
     "reason": "reason",
+    "pre-flight ok": "preflight.ok",
 }
 _FIELDS: Final = {
     "delivery": "id",
@@ -39,6 +40,8 @@ _FIELDS: Final = {
     "window ends": "expires_at",
     "url": "remote_url",
     "reason": "reason",
+    "pre-flight": "preflight.at",
+    "pre-flight ok": "preflight.ok",
 }
 _ATTEMPT: Final = {
     "try": "number",
@@ -93,6 +96,8 @@ def show(api: Api, *, delivery_id: UUID, body: bool, as_json: bool) -> None:
     show_fields(found, _FIELDS, as_json=as_json)
     if as_json:
         return
+    for each in (found["preflight"] or {"problems": ()})["problems"]:
+        click.echo(f"problem   {clean(each['message'])} [{each['code']}]\n  next: {each['next']}")
     for attempt in found["attempts"]:
         _show_attempt(attempt)
     for line in find_next_steps(found):

@@ -26,6 +26,7 @@ _PARTS: Final[Mapping[str, str]] = {
     "logout": "session:logout",
     "whoami": "session:whoami",
     "post": "posts:post",
+    "series": "series:series",
     "approval": "approvals:approval",
     "delivery": "deliveries:delivery",
     "calendar": "calendar:calendar",

@@ -231,12 +231,5 @@ async def _can_look(
     return can.lookup
 
 
-async def keep_session(uow: UnitOfWork, kit: Kit, look: Look, credentials: Credentials) -> None:
-    """Seal a session that a look had to renew: the old one may be worthless now."""
-    account = await uow.session.get_one(Account, look.claimed.account_id)
-    if credentials.session is not None:
-        await secrets.seal(uow, kit, account, "session", credentials.session, actor=None)
-
-
 def _published(receipt: dict[str, Any]) -> Published:
     return Published(remote_id=receipt["id"], url=receipt["url"], ref=receipt["ref"])

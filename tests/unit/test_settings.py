@@ -58,6 +58,7 @@ GIVEN = {
     "base_url": "https://posts.karvenia.example/",
     "listen": "0.0.0.0:8080",
     "egress_allow": "127.0.0.1:9000, 10.1.2.3:443,",
+    "preflight_minutes": "30",
     "log_level": "WARNING",
     "metrics_listen": "127.0.0.1:8701",
     "smtp_url": "smtp://chancery:p@mail.karvenia.example:587",

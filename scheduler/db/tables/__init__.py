@@ -31,6 +31,7 @@ from scheduler.db.tables.posts import (
     PostText,
     Variant,
 )
+from scheduler.db.tables.timing import Occurrence, Preflight, Series, SignIn
 
 __all__ = [
     "Account",
@@ -51,6 +52,7 @@ __all__ = [
     "IdempotencyRecord",
     "Media",
     "Mission",
+    "Occurrence",
     "OutboundEvent",
     "OutboundSend",
     "Person",
@@ -59,7 +61,10 @@ __all__ = [
     "PostEditor",
     "PostText",
     "Posture",
+    "Preflight",
     "SealedToken",
+    "Series",
+    "SignIn",
     "SignOfLife",
     "Variant",
 ]

@@ -8,8 +8,8 @@ from uuid import UUID
 from pydantic import Field, StringConstraints
 
 from scheduler.db import deliveries as rows
-from scheduler.db import sight
-from scheduler.db.tables import Account, Attempt, Delivery
+from scheduler.db import preflights, sight
+from scheduler.db.tables import Account, Attempt, Delivery, Preflight
 from scheduler.domain.delivery_flow import DeliveryState
 from scheduler.domain.post_flow import IllegalMoveError
 from scheduler.errors import NotFoundError
@@ -45,6 +45,27 @@ class ResolveBody(Input):
     url: Annotated[str, StringConstraints(max_length=2000)] = ""
 
 
+class PreflightProblem(Answer):
+    code: str
+    message: str
+    next: str  #: the command that helps
+
+
+class PreflightAnswer(Answer):
+    """What the check some minutes before its time has found; it stops nothing by itself."""
+
+    at: datetime
+    ok: bool
+    problems: list[PreflightProblem]
+
+    @classmethod
+    def of(cls, found: Preflight | None) -> "PreflightAnswer | None":
+        if found is None:
+            return None
+        problems = [PreflightProblem(**each) for each in found.problems]
+        return cls(at=found.at, ok=found.ok, problems=problems)
+
+
 class DeliveryAnswer(Answer):
     id: UUID
     post: UUID
@@ -57,6 +78,7 @@ class DeliveryAnswer(Answer):
     expires_at: datetime | None
     remote_url: str | None
     reason: str
+    preflight: PreflightAnswer | None
     updated_at: datetime
 
 
@@ -106,8 +128,12 @@ async def list_deliveries(step: Step, query: DeliveriesQuery) -> Page[DeliveryAn
         step.uow, step.actor, states=query.state, before=query.cursor, limit=query.limit + 1
     )
     shown, cursor = cut(found, query.limit, lambda pair: pair[0].id)
+    checks = await preflights.find_for(step.uow, [delivery.id for delivery, _ in shown])
     return Page(
-        items=[DeliveryAnswer(**_line(delivery, account)) for delivery, account in shown],
+        items=[
+            DeliveryAnswer(**_line(delivery, account, checks.get(delivery.id)))
+            for delivery, account in shown
+        ],
         next=cursor,
     )
 
@@ -146,8 +172,9 @@ async def resolve_delivery(step: Step, body: ResolveBody) -> DeliveryWhole:
 async def _show(step: Step, *, with_body: bool = False) -> DeliveryWhole:
     delivery, account = await sight.get_delivery(step.uow, step.actor, step.uuid("delivery_id"))
     looked_at = delivery.state in {DeliveryState.UNKNOWN, DeliveryState.SENT}
+    checks = await preflights.find_for(step.uow, [delivery.id])
     return DeliveryWhole(
-        **_line(delivery, account),
+        **_line(delivery, account, checks.get(delivery.id)),
         account_url=account.url,
         next_look_at=delivery.wake_at if looked_at else None,
         attempts=[
@@ -176,7 +203,7 @@ def _read(body: bytes) -> str:
         return b64encode(body).decode()
 
 
-def _line(delivery: Delivery, account: Account) -> dict[str, Any]:
+def _line(delivery: Delivery, account: Account, check: Preflight | None) -> dict[str, Any]:
     return {
         "id": delivery.id,
         "post": delivery.post_id,
@@ -189,6 +216,7 @@ def _line(delivery: Delivery, account: Account) -> dict[str, Any]:
         "expires_at": delivery.expires_at,
         "remote_url": delivery.remote_url,
         "reason": delivery.reason,
+        "preflight": PreflightAnswer.of(check),
         "updated_at": delivery.updated_at,
     }
 

@@ -16,6 +16,7 @@ from scheduler.web.api import (
     policy,
     posts,
     posture,
+    series,
     session,
 )
 from scheduler.web.routing import Route
@@ -28,6 +29,7 @@ ROUTES: Final[tuple[Route, ...]] = (
     *accounts.ROUTES,
     *media.ROUTES,
     *posts.ROUTES,
+    *series.ROUTES,
     *approvals.ROUTES,
     *deliveries.ROUTES,
     *posture.ROUTES,
