@@ -176,6 +176,11 @@ def test_every_rule_of_the_schema_has_a_name() -> None:
             assert constraint.name, (table.name, constraint)
 
 
+SERIES = (
+    "INSERT INTO series (id, mission_id, source_id, author_id, rule, every, zone, starts_on, until, exceptions, "
+    "created_at, ended_at, end_reason) SELECT id, mission_id, id, author_id, 'daily 09:00', {every}, zone, "
+    "'2027-01-01', {until}, '[]', created_at, {ended}, '' FROM post"
+)
 # rule: the statement that breaks it, and only it, in a ministry with one post on its way
 BROKEN = {
     "ck_grant_role": "UPDATE \"grant\" SET role = 'minister'",
@@ -198,15 +203,9 @@ BROKEN = {
     "SELECT id, '', '', created_at FROM mission LIMIT 1",
     "ck_posture_ends_after_start": "INSERT INTO posture (id, kind, reason, started_at, ends_at) "
     "SELECT id, 'stop', '', created_at, created_at FROM mission LIMIT 1",
-    "ck_series_every": "INSERT INTO series (id, mission_id, source_id, author_id, rule, every, zone, starts_on, "
-    "until, exceptions, created_at, ended_at, end_reason) SELECT id, mission_id, id, author_id, "
-    "'daily 09:00', 0, zone, '2027-01-01', '2027-02-01', '[]', created_at, NULL, '' FROM post",
-    "ck_series_bounded": "INSERT INTO series (id, mission_id, source_id, author_id, rule, every, zone, starts_on, "
-    "until, exceptions, created_at, ended_at, end_reason) SELECT id, mission_id, id, author_id, "
-    "'daily 09:00', 1, zone, '2027-01-01', NULL, '[]', created_at, NULL, '' FROM post",
-    "ck_series_ended": "INSERT INTO series (id, mission_id, source_id, author_id, rule, every, zone, starts_on, "
-    "until, exceptions, created_at, ended_at, end_reason) SELECT id, mission_id, id, author_id, "
-    "'daily 09:00', 1, zone, '2027-01-01', '2027-02-01', '[]', created_at, created_at, '' FROM post",
+    "ck_series_every": SERIES.format(every=0, until="'2027-02-01'", ended="NULL"),
+    "ck_series_bounded": SERIES.format(every=1, until="NULL", ended="NULL"),
+    "ck_series_ended": SERIES.format(every=1, until="'2027-02-01'", ended="created_at"),
     "uq_occurrence_series_id": "INSERT INTO occurrence (post_id, series_id, day) "
     "SELECT id, (SELECT id FROM post ORDER BY id LIMIT 1), '2027-01-01' FROM post",
     "ck_audit_head_one_row": "UPDATE audit_head SET id = 2",
