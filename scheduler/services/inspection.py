@@ -90,14 +90,14 @@ async def inspect(uow: UnitOfWork, kit: Kit, actor: Actor, post_id: UUID) -> Ins
 
 
 def find_hidden(seen: Inspection) -> tuple[HiddenIn, ...]:
-    """What a reviewer cannot see, in every text and alt text that may become public."""
+    """What a reviewer cannot see, in every text, alt text and link card that may become public."""
     parts, codes = seen.parts, seen.codes
     sources = [(f"texts.{text.language}", text.segments) for text in parts.texts]
     sources += [(f"variants.{codes[each.account_id]}", each.segments) for each in parts.variants]
+    texts = [each for name, segments in sources for each in _texts(name, segments)]
     return tuple(
         HiddenIn(field=field, span=span)
-        for name, segments in sources
-        for field, text in _texts(name, segments)
+        for field, text in (*texts, *judging.card_texts(parts))
         for span in hidden_characters(text)
     )
 
