@@ -30,8 +30,8 @@ _LAZY: Final = (
 def confine(*, memory_bytes: int, cpu_s: int) -> None:
     """Give up memory, time, children, and every file and socket not open yet, for ever (without privileges)."""
     Image.preinit()
-    for name in _LAZY:
-        importlib.import_module(name)
+    for module in _LAZY:
+        importlib.import_module(module)
     os.nice(10)  # publishing goes first
     limits = {
         resource.RLIMIT_CPU: (cpu_s, cpu_s + 1),
