@@ -29,6 +29,7 @@ class Flaw:
     code: str
     message: str
     segment: int | None
+    blocks: bool = True  #: False: to be known, not to be mended
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -151,6 +152,7 @@ def _find_account_flaws(
                 code=unfit.problem.code,
                 message=unfit.problem.message,
                 segment=unfit.problem.segment,
+                blocks=unfit.problem.blocks,
             )
             for unfit in rendering.find_unfit(kit, parts, [account], media)
         ]
@@ -182,7 +184,7 @@ def _find_payloads(
 ) -> list[PublicPayload]:
     """The stored payloads once there are any; before, as they would be rendered now."""
     is_draft = parts.post.state == PostState.DRAFT
-    faulty = {flaw.account for flaw in flaws}
+    faulty = {flaw.account for flaw in flaws if flaw.blocks}
     found = []
     for delivery, account in parts.deliveries:
         if not is_draft:

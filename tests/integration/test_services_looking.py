@@ -149,6 +149,18 @@ async def test_a_link_card_is_judged_like_a_text(
     assert {each.language for each in seen.findings} <= {"en"}
 
 
+async def test_a_shortened_language_is_shown_and_stops_nothing(shared: World) -> None:
+    post = await shared.draft(
+        texts={"pt-BR": _text("Bom dia!")}, languages={"hq.mastodon": "pt-BR"}
+    )
+    [flaw] = (await _inspect(shared, post)).flaws
+    assert (flaw.account, flaw.code, flaw.blocks) == ("hq.mastodon", "language_shortened", False)
+    assert "keeps only “pt” of the language “pt-BR”" in flaw.message
+    submitted = await shared.submit(post)
+    [payload] = (await _inspect(shared, submitted)).payloads
+    assert payload.parts[0]["request"]["language"] == "pt"
+
+
 async def test_a_link_card_is_judged_in_each_language_that_it_goes_out_in(shared: World) -> None:
     card = {"uri": "https://krv.example", "title": "Kiev", "description": ""}
     ukrainian = await shared.draft(
