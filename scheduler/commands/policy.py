@@ -1,6 +1,7 @@
 """`chancery policy`: the rules in force, and another file tried before it replaces them."""
 
 import difflib
+import sys
 from pathlib import Path
 from typing import Any, Final
 
@@ -35,7 +36,8 @@ def show(api: Api, *, as_json: bool) -> None:
         show_json(found)
         return
     show_fields(found, _FIELDS, as_json=False, err=True)
-    click.echo(clean(found["body"]), nl=False)
+    body = found["body"]
+    click.echo(clean(body) if sys.stdout.isatty() else body, nl=False)
 
 
 @policy.command()

@@ -20,10 +20,11 @@ from scheduler.media.model import MediaLimits
 
 #: What Pillow and the interpreter import only when a picture asks for it. Without files that is too late.
 _LAZY: Final = (
-    *(f"PIL.{name}" for name in ("ExifTags", "TiffImagePlugin", "TiffTags", "MpoImagePlugin")),
-    *(f"PIL.{name}" for name in ("ImageChops", "ImageMath", "ImageOps", "ImageSequence")),
-    *(f"encodings.{name}" for name in ("ascii", "cp437", "latin_1", "utf_8")),
-    *(f"encodings.{name}" for name in ("utf_16", "utf_16_be", "utf_16_le", "utf_32")),
+    *(f"PIL.{name}" for name in ("ExifTags", "MpoImagePlugin", "TiffImagePlugin", "TiffTags")),
+    *(f"PIL.{name}" for name in ("ImageColor", "ImageFile", "ImageFilter", "ImagePalette")),
+    *(f"encodings.{name}" for name in ("ascii", "cp437", "latin_1", "utf_8", "utf_32")),
+    *(f"encodings.{name}" for name in ("utf_16", "utf_16_be", "utf_16_le")),
+    "copy",
 )
 
 

@@ -112,19 +112,20 @@ async def test_an_ambiguous_answer_is_looked_up_and_never_blindly_repeated(
     assert outcomes in (["found"], ["absent", "sent"])
 
 
+@pytest.mark.timeout(180)
 @pytest.mark.parametrize("platform", list(Platform))
 async def test_a_post_that_appears_long_after_its_request_was_given_up_is_public_once(
     world: World, platform: Platform, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The server ignores the key, so a second request would be a second post: only patience avoids it."""
-    _settle_soon(world, monkeypatch, settle_s=8)
-    fault = Turn(late_effect_ms=4_000, honour_key=False, count=1)
+    _settle_soon(world, monkeypatch, settle_s=5)
+    fault = Turn(late_effect_ms=3_000, honour_key=False, count=1)
     world.practice.turn(platform, fault)
     post = await world.scheduled(targets=(f"hq.{platform.value}",))
     async with world.working():
         await world.settle(post, lambda each: each.state == "unknown")
         assert _texts(world) == []  # the request has failed, and nothing is public yet
-        [delivery] = await world.settle(post, _done, within_s=60)
+        [delivery] = await world.settle(post, _done, within_s=120)
     assert delivery.state == "verified", delivery.reason
     assert len(_texts(world)) == 1
     assert [each.outcome for each in await _attempts(world, delivery)] == ["found"]
