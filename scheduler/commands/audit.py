@@ -86,7 +86,7 @@ def checkpoint(api: Api, *, as_json: bool) -> None:
     """
     note = _download(api, "/audit/checkpoint")
     if as_json:
-        show_json({"checkpoint": note, "records": _read_size(note)})
+        show_json({"checkpoint": note.decode(), "records": _read_size(note)})
     else:
         click.echo(note, nl=False)
 
