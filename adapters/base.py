@@ -94,6 +94,7 @@ class Profile:
     url: str
     software: str  #: name and version, as the server tells them
     limits: Mapping[str, int]  #: the server's own: max_length, url_length, max_media, …
+    ends_at: datetime | None = None  #: when the token ends for good, where the server tells
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

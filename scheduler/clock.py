@@ -1,19 +1,36 @@
 """The only reader of this host's clock; leases, windows and due times use the database's clock instead."""
 
 import time
+from collections.abc import Callable
+from contextvars import ContextVar
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Final
 
 _BOOTTIME: Final = getattr(time, "CLOCK_BOOTTIME", time.CLOCK_MONOTONIC)
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class HostClock:
+    """Where the time of a process comes from; the simulation gives each of its processes another one."""
+
+    utc_now: Callable[[], datetime]
+    monotonic_s: Callable[[], float]
+
+
+_THIS_HOST: Final = HostClock(
+    utc_now=lambda: datetime.now(UTC), monotonic_s=lambda: time.clock_gettime(_BOOTTIME)
+)
+HOST_CLOCK: Final[ContextVar[HostClock]] = ContextVar("host_clock", default=_THIS_HOST)
+
+
 def utc_now() -> datetime:
-    return datetime.now(UTC)
+    return HOST_CLOCK.get().utc_now()
 
 
 def monotonic_s() -> float:
     """Seconds that only measure durations: they never jump, and they count a suspended machine's sleep."""
-    return time.clock_gettime(_BOOTTIME)
+    return HOST_CLOCK.get().monotonic_s()
 
 
 def iso(moment: datetime) -> str:

@@ -16,6 +16,7 @@ from uuid import UUID
 
 import structlog
 from arq.connections import ArqRedis
+from arq.constants import default_queue_name, health_check_key_suffix
 from arq.worker import Worker, func
 from redis.asyncio import ConnectionPool
 
@@ -78,6 +79,16 @@ class Doorbell:
                 )
         except Exception as exc:  # noqa: BLE001 - the work is committed: a lost ring must not undo the answer
             log.warning("doorbell.unavailable", why=type(exc).__name__)
+
+
+async def hear_worker(redis: ArqRedis) -> bool:
+    """Whether a worker has left its sign of life in Redis within the last eleven seconds.
+
+    Raises:
+        RedisError, OSError: Redis does not answer, so nobody can tell.
+    """
+    async with asyncio.timeout(2 * _RING_TIMEOUT_S):
+        return bool(await redis.exists(default_queue_name + health_check_key_suffix))
 
 
 async def answer(

@@ -2,8 +2,9 @@
 
 import os
 from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Final
+from typing import Annotated, Final, Self
 from urllib.parse import urlsplit
 
 from pydantic import Field, SecretStr, field_validator
@@ -70,7 +71,37 @@ class Settings(BaseSettings):
         default=frozenset(),
         description="host:port pairs, comma-separated, that may be private addresses and plain http.",
     )
+    smtp_url: SecretStr | None = Field(
+        default=None,
+        description="Mail server for alerts: `smtp://user:password@host:587` (STARTTLS) or `smtps://host:465`.",
+    )
+    alert_from: str = Field(default="", description="The sender's address of alerts by mail.")
+    alert_to: Annotated[tuple[str, ...], NoDecode] = Field(
+        default=(), description="Who gets alerts by mail: addresses, comma-separated."
+    )
+    alert_webhook_url: SecretStr | None = Field(
+        default=None, description="Where alerts are posted, as Standard Webhooks describes."
+    )
+    alert_webhook_secret: SecretStr | None = Field(
+        default=None, description="What signs them: `whsec_` and the base64 of 24 to 64 bytes."
+    )
+    preflight_minutes: int = Field(
+        default=10,
+        ge=1,
+        le=24 * 60,
+        description="How many minutes before its time a delivery is checked ahead; 10 unless set.",
+    )
     log_level: str = Field(default="INFO", description="DEBUG, INFO, WARNING or ERROR.")
+    metrics_listen: str = Field(
+        default="", description="Where a worker shows its own figures; without it nowhere."
+    )
+
+    @field_validator("alert_to", mode="before")
+    @classmethod
+    def _split_addresses(cls, value: object) -> object:
+        if isinstance(value, str):
+            return tuple(part.strip() for part in value.split(",") if part.strip())
+        return value
 
     def check(self) -> None:
         """Refuse what a process would only stumble over later.
@@ -82,7 +113,7 @@ class Settings(BaseSettings):
         if self.redis_url is not None:
             _check_url(self.redis_url.get_secret_value(), "CHANCERY_REDIS_URL", _REDIS)
         _check_url(self.public_url, "CHANCERY_BASE_URL", _WEB)
-        _ = self.listen_address, self.egress_pairs
+        _ = self.listen_address, self.metrics_address, self.egress_pairs
         if self.log_level.upper() not in _LEVELS:
             raise SettingsError(f"CHANCERY_LOG_LEVEL is one of {', '.join(_LEVELS)}")
         if self.data_dir.exists() and not self.data_dir.is_dir():
@@ -130,6 +161,13 @@ class Settings(BaseSettings):
         return _host_and_port(self.listen, "CHANCERY_LISTEN")
 
     @property
+    def metrics_address(self) -> tuple[str, int] | None:
+        """Where a worker's own figures are, or None."""
+        if not self.metrics_listen:
+            return None
+        return _host_and_port(self.metrics_listen, "CHANCERY_METRICS_LISTEN")
+
+    @property
     def egress_pairs(self) -> frozenset[tuple[str, int]]:
         return frozenset(
             _host_and_port(pair, "CHANCERY_EGRESS_ALLOW") for pair in self.egress_allow
@@ -151,6 +189,25 @@ def _check_url(url: str, name: str, forms: Mapping[str, str]) -> None:
     if not is_usable:
         raise SettingsError(
             f"{name} is no address such as {' or '.join(dict.fromkeys(forms.values()))}"
+        )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ServiceManager:
+    """What systemd gives to a service that it started; nothing elsewhere."""
+
+    address: str = ""  #: of its datagram socket; one that begins with `@` is abstract
+    watchdog_s: float | None = None  #: it ends a service that is silent for so long
+
+    @classmethod
+    def find(cls, environment: Mapping[str, str] = os.environ) -> Self:
+        """Read `NOTIFY_SOCKET`, `WATCHDOG_USEC` and `WATCHDOG_PID`; what cannot be read counts as not given."""
+        time_usec = environment.get("WATCHDOG_USEC", "")
+        is_ours = environment.get("WATCHDOG_PID", str(os.getpid())) == str(os.getpid())
+        has_time = is_ours and time_usec.isdecimal() and int(time_usec) > 0
+        return cls(
+            address=environment.get("NOTIFY_SOCKET", ""),
+            watchdog_s=int(time_usec) / 1_000_000 if has_time else None,
         )
 
 

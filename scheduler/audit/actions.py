@@ -24,6 +24,8 @@ class Action(StrEnum):
     ACCOUNT_PAUSE = "account.pause"
     ACCOUNT_RESUME = "account.resume"
     ACCOUNT_REMOVE = "account.remove"
+    ACCOUNT_EXPIRY = "account.expiry"
+    ACCOUNT_EXPIRING = "account.expiring"
 
     TOKEN_SEAL = "token.seal"  # noqa: S105 - the name of an action
     TOKEN_ROTATE = "token.rotate"  # noqa: S105 - the name of an action
@@ -42,6 +44,8 @@ class Action(StrEnum):
     POST_SCHEDULE = "post.schedule"
     POST_CANCEL = "post.cancel"
     POST_CLOSE = "post.close"
+    SERIES_DRAFT = "series.draft"
+    SERIES_END = "series.end"
 
     DELIVERY_PLAN = "delivery.plan"
     DELIVERY_DROP = "delivery.drop"
@@ -66,7 +70,10 @@ class Action(StrEnum):
     DELIVERY_CANCEL = "delivery.cancel"
     DELIVERY_VERIFY = "delivery.verify"
     DELIVERY_DRIFT = "delivery.drift"
+    DELIVERY_PREFLIGHT = "delivery.preflight"
+    DELIVERY_PREFLIGHT_FAILED = "delivery.preflight_failed"
 
     POSTURE_STOP = "posture.stop"
+    POSTURE_PROPOSE_RESUME = "posture.propose_resume"
     POSTURE_RESUME = "posture.resume"
     POLICY_ACTIVATE = "policy.activate"

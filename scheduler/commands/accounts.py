@@ -25,6 +25,7 @@ _COLUMNS: Final = {
     "handle": "handle",
     "language": "language",
     "checked": "checked_at",
+    "sign-in ends": "sign_in_ends_at",
     "reason": "state_reason",
     "id": "id",
 }
@@ -121,6 +122,23 @@ def resume(api: Api, *, account: str, reason: str, as_json: bool) -> None:
     Example: chancery account resume hq.mastodon --reason "the server has moved"
     """
     found = api.post(f"/accounts/{_find_id(api, account)}/resume", {"reason": reason})
+    show_fields(found, _COLUMNS, as_json=as_json)
+
+
+@account.command()
+@_account
+@click.option("--ends", help="The instant, such as 2027-05-01T00:00+02:00.")
+@click.option("--never", is_flag=True, help="It does not end by itself, or nobody knows.")
+@json_option
+@needs_api
+def expiry(api: Api, *, account: str, ends: str | None, never: bool, as_json: bool) -> None:
+    """Tell when an account's token ends for good; somebody is told 14, 7 and 1 days before.
+
+    Example: chancery account expiry hq.mastodon --ends 2027-05-01T00:00+02:00
+    """
+    if (ends is None) is not never:
+        raise click.UsageError("say when: --ends 2027-05-01T00:00+02:00, or --never")
+    found = api.post(f"/accounts/{_find_id(api, account)}/expiry", {"ends_at": ends})
     show_fields(found, _COLUMNS, as_json=as_json)
 
 

@@ -18,6 +18,7 @@ from scheduler.commands.printing import (
     show_items,
     show_json,
 )
+from scheduler.commands.series import find_posts
 
 _COLUMNS: Final = {
     "post": "id",
@@ -39,6 +40,7 @@ _FIELDS: Final = {
     "late by at most": "when.late_minutes",
     "never after": "when.not_after",
 }
+_DIGESTS: Final = {"local": "when.local", "post": "post", "digest": "digest"}
 
 
 @click.group()
@@ -75,31 +77,80 @@ def show(api: Api, *, post_id: UUID, as_json: bool) -> None:
 
 
 @approval.command()
-@post_argument
+@click.argument("post_id", type=click.UUID, metavar="POST", required=False)
+@click.option("--series", "series_id", type=click.UUID, help="Every post of it that awaits you.")
 @click.option(
-    "--digest", help="The digest you have read; without it the post is shown and you are asked."
+    "--digest",
+    "digests",
+    multiple=True,
+    help="The digest you have read, for a series one for each post; without it you are shown and asked.",
 )
 @json_option
 @needs_api
-def approve(api: Api, *, post_id: UUID, digest: str | None, as_json: bool) -> None:
+def approve(
+    api: Api,
+    *,
+    post_id: UUID | None,
+    series_id: UUID | None,
+    digests: tuple[str, ...],
+    as_json: bool,
+) -> None:
     """Approve exactly the content with the digest that you have read.
+
+    Each post of a series is approved on its own; one whose digest you do not give is left.
 
     Example: chancery approval approve 0190f1c2-7b7e-7a63-8f0e-0d9a5c1e2b3f --digest sha256:9f86…
     """
-    if digest is None:
-        if not sys.stdin.isatty():
-            raise click.UsageError(
-                "nobody can be asked here; give --digest as `approval show` printed it"
-            )
-        review = api.get(f"/approvals/{post_id}")
-        _show_review(review)
-        click.confirm("Approve exactly this?", abort=True)
-        digest = review["digest"]
-    found = api.post(f"/posts/{post_id}/approve", {"digest": digest})
-    if as_json:
-        show_json(found)
+    if (post_id is None) is (series_id is None):
+        raise click.UsageError("name a post, or --series and a series")
+    if post_id is not None and len(digests) > 1:
+        raise click.UsageError("one post has one digest")
+    if not digests and not sys.stdin.isatty():
+        raise click.UsageError(
+            "nobody can be asked here; give --digest as `approval show` printed it"
+        )
+    if post_id is None:
+        found = _approve_series(api, UUID(str(series_id)), frozenset(digests))
     else:
-        click.echo(f"{found['id']}  revision {found['revision']}  {found['state']}")
+        found = [
+            _approve(api, str(post_id), digests[0] if digests else _ask(api, [str(post_id)])[0])
+        ]
+    if as_json:
+        show_json(found[0] if series_id is None else found)
+        return
+    for each in found:
+        click.echo(f"{each['id']}  revision {each['revision']}  {each['state']}")
+
+
+def _approve_series(api: Api, series_id: UUID, digests: frozenset[str]) -> list[dict[str, Any]]:
+    """Approve the posts of a series whose digests were read, in the order of their days."""
+    waiting = find_posts(api, series_id, "in_review")
+    if not waiting:
+        raise click.UsageError("no post of the series awaits approval")
+    if not digests:
+        digests = frozenset(_ask(api, [each["id"] for each in waiting]))
+    elif unknown := digests - {each["digest"] for each in waiting}:
+        raise click.UsageError(f"no post of the series that awaits approval has {min(unknown)}")
+    return [
+        _approve(api, each["id"], each["digest"]) for each in waiting if each["digest"] in digests
+    ]
+
+
+def _ask(api: Api, post_ids: list[str]) -> list[str]:
+    """The digests of the posts, after each was shown and the person has said yes to all of them."""
+    reviews = [api.get(f"/approvals/{post_id}") for post_id in post_ids]
+    for review in reviews:
+        _show_review(review)
+    if len(reviews) > 1:
+        click.echo()
+        show_items(reviews, _DIGESTS, as_json=False)
+    click.confirm("Approve exactly this?", abort=True)
+    return [review["digest"] for review in reviews]
+
+
+def _approve(api: Api, post_id: str, digest: str) -> dict[str, Any]:
+    approved: dict[str, Any] = api.post(f"/posts/{post_id}/approve", {"digest": digest})
+    return approved
 
 
 @approval.command("return")

@@ -16,6 +16,7 @@ _COLUMNS: Final = {
     "due": "due_at",
     "mission": "post.mission",
     "state": "post.state",
+    "pre-flight": "preflight",
     "post": "post.id",
     "title": "post.title",
 }

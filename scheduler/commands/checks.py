@@ -5,21 +5,20 @@ import shutil
 import stat
 import sys
 from collections.abc import Callable
-from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
-from typing import Final, Literal
+from typing import Final
 
-from arq.constants import default_queue_name, health_check_key_suffix
 from redis.exceptions import RedisError
-from sqlalchemy import func, select, text
-from sqlmodel import col
+from sqlalchemy import text
 
 from scheduler import doorbell
+from scheduler.alerting.ways import open_channels
 from scheduler.app import App, BuildPlatforms, application, redis_url
 from scheduler.audit.parsing import MalformedError
-from scheduler.audit.record import parse_record
 from scheduler.clock import utc_now
+from scheduler.commands import movement
+from scheduler.commands.advice import Check, find, fine, refused
 from scheduler.commands.installing import (
     DatabaseState,
     find_state,
@@ -27,11 +26,11 @@ from scheduler.commands.installing import (
     refuse_outdated,
 )
 from scheduler.commands.refusals import InstallationMissingError
-from scheduler.db import log, rules
-from scheduler.db.tables import Account
+from scheduler.db import alerts, figures, log, preflights, rules, sign_ins
 from scheduler.db.uow import UnitOfWork
 from scheduler.errors import ChanceryError
-from scheduler.settings import Settings
+from scheduler.services.sign_ins import WARNINGS
+from scheduler.settings import Settings, SettingsError
 from scheduler.vault.keyfile import KeyRing
 
 _PYTHON: Final = (3, 11)
@@ -41,17 +40,8 @@ _SKEW: Final = timedelta(seconds=1)
 #: A worker seals four times a second.
 _UNSEALED: Final = timedelta(seconds=10)
 
-Result = Literal["ok", "warn", "fail"]
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Check:
-    """One line of the doctor's report; `code` is set where a refusal has one."""
-
-    name: str
-    result: Result
-    message: str
-    code: str = ""
+#: How many of a long list one line names.
+_SHOWN: Final = 3
 
 
 async def run_checks(settings: Settings, platforms: BuildPlatforms) -> list[Check]:
@@ -67,27 +57,29 @@ async def run_checks(settings: Settings, platforms: BuildPlatforms) -> list[Chec
     if state is None or any(each.name == "key file" and each.result == "fail" for each in checks):
         return checks
     async with application(settings, service="cli", platforms=platforms, ringing=False) as app:
-        checks += await _check_redis(app)
+        redis, worker_lives = await _check_redis(app)
+        checks += [redis, _check_worker(worker_lives)]
         async with app.open_uow.read() as uow:
             checks += [await look(uow) for look in _LOOKS]
+            checks += await movement.look(uow, worker_lives=worker_lives)
+        checks.append(await _check_alerts(app))
     return checks
 
 
 def _check_python() -> Check:
     found = platform.python_version()
     if sys.version_info < _PYTHON:
-        return Check(name="python", result="fail", message=f"{found}; 3.11 or newer is needed")
-    return Check(name="python", result="ok", message=found)
+        return find("python_old", found=found)
+    return fine("python", found)
 
 
 def _check_data_dir(settings: Settings) -> Check:
     folder = settings.data_dir
     if not folder.is_dir():
-        return Check(name="data folder", result="fail", message=f"{folder} is not there")
+        return find("data_folder_missing", folder=folder)
     if (mode := stat.S_IMODE(folder.stat().st_mode)) & _CLOSED_TO_OTHERS:
-        message = f"{folder} is open to others (mode {mode:04o}); run: chmod 700 {folder}"
-        return Check(name="data folder", result="fail", message=message)
-    return Check(name="data folder", result="ok", message=str(folder))
+        return find("data_folder_open", folder=folder, mode=f"{mode:04o}")
+    return fine("data folder", str(folder))
 
 
 def _check_key_file(settings: Settings) -> str:
@@ -101,8 +93,10 @@ def _check_disk(settings: Settings) -> Check:
     while not folder.exists():
         folder = folder.parent
     free = shutil.disk_usage(folder).free
-    message = f"{free // (1 << 20)} MiB free at {folder}"
-    return Check(name="disk", result="ok" if free > _FREE_BYTES else "fail", message=message)
+    told = {"free": free // (1 << 20), "folder": folder}
+    if free < _FREE_BYTES:
+        return find("disk_low", **told)
+    return fine("disk", "{free} MiB free at {folder}".format(**told))
 
 
 async def _check_database(settings: Settings) -> tuple[DatabaseState | None, Check]:
@@ -112,88 +106,132 @@ async def _check_database(settings: Settings) -> tuple[DatabaseState | None, Che
             raise InstallationMissingError("nothing is installed in it; run `chancery init`")
         refuse_outdated(state)
     except ChanceryError as exc:
-        return None, _refused("database", exc)
+        return None, refused("database", exc.code, str(exc))
     kind = "SQLite" if settings.is_sqlite else "PostgreSQL"
-    return state, Check(name="database", result="ok", message=f"{kind}, revision {state.current}")
+    return state, fine("database", f"{kind}, revision {state.current}")
+
+
+async def _check_redis(app: App) -> tuple[Check, bool | None]:
+    """Redis, and whether a worker has left its sign of life there; None: nobody can tell."""
+    redis = doorbell.connect(redis_url(app.settings), app.kit.ring.derive("jobs"))
+    try:
+        lives = await doorbell.hear_worker(redis)
+    except (RedisError, OSError) as exc:
+        if app.settings.redis_url is None:
+            return find("redis_not_started"), None
+        return find("redis_away", why=type(exc).__name__), None
+    finally:
+        await redis.aclose(close_connection_pool=True)
+    return fine("redis", "answers"), lives
+
+
+def _check_worker(lives: bool | None) -> Check:  # noqa: FBT001 - the one thing it is about
+    match lives:
+        case True:
+            return fine("worker", "alive")
+        case False:
+            return find("worker_missing")
+        case None:
+            return find("worker_unseen")
 
 
 async def _check_durability(uow: UnitOfWork) -> Check:
     """SQLite must not lose a committed intent when the power goes."""
     if uow.session.get_bind().dialect.name != "sqlite":
-        return Check(name="durability", result="ok", message="as PostgreSQL is set up")
+        return fine("durability", "as PostgreSQL is set up")
     journal = (await uow.session.execute(text("PRAGMA journal_mode"))).scalar_one()
     level = (await uow.session.execute(text("PRAGMA synchronous"))).scalar_one()
-    message = f"journal {journal}, synchronous {level}"
-    is_safe = (journal, level) == ("wal", 2)
-    return Check(name="durability", result="ok" if is_safe else "fail", message=message)
+    if (journal, level) != ("wal", 2):
+        return find("durability_weak", journal=journal, level=level)
+    return fine("durability", f"journal {journal}, synchronous {level}")
 
 
 async def _check_clock(uow: UnitOfWork) -> Check:
-    skew = abs(await uow.tick() - utc_now())
-    message = f"database and this machine differ by {skew.total_seconds():.3f} s"
-    return Check(name="clock", result="ok" if skew < _SKEW else "fail", message=message)
+    skew = await uow.tick() - utc_now()
+    seconds = f"{abs(skew).total_seconds():.3f}"
+    if abs(skew) > _SKEW:
+        return find(
+            "clock_off", skew=seconds, direction="ahead" if skew > timedelta(0) else "behind"
+        )
+    return fine("clock", f"database and this machine differ by {seconds} s")
 
 
 async def _check_policy(uow: UnitOfWork) -> Check:
     policy = await rules.get_policy(uow)
-    return Check(name="policy", result="ok", message=f"version {policy.version} is in force")
+    return fine("policy", f"version {policy.version} is in force")
 
 
 async def _check_accounts(uow: UnitOfWork) -> Check:
-    query = (
-        select(col(Account.code)).where(col(Account.state) == "paused").order_by(col(Account.code))
-    )
-    paused = list(await uow.session.scalars(query))
+    accounts = await figures.find_accounts(uow)
+    if not accounts:
+        return find("accounts_missing")
+    paused = [each for each in accounts if each.state == "paused"]
     if paused:
-        return Check(name="accounts", result="warn", message=f"paused: {', '.join(paused)}")
-    count = (
-        await uow.session.execute(select(func.count()).where(col(Account.state) == "active"))
-    ).scalar_one()
-    return Check(name="accounts", result="ok", message=f"{count} in service")
+        which = "; ".join(f"{each.code} ({each.state_reason or 'no reason'})" for each in paused)
+        code = "accounts_all_paused" if len(paused) == len(accounts) else "accounts_paused"
+        return find(code, which=which)
+    return fine("accounts", f"{len(accounts)} in service")
 
 
-async def _check_redis(app: App) -> list[Check]:
-    """Redis, and the sign of life that a worker leaves there; without Redis posts go all the same."""
-    redis = doorbell.connect(redis_url(app.settings), app.kit.ring.derive("jobs"))
-    try:
-        alive = await redis.exists(default_queue_name + health_check_key_suffix)
-    except (RedisError, OSError) as exc:
-        message = f"does not answer ({type(exc).__name__}); posts go all the same, a second later"
-        return [Check(name="redis", result="warn", message=message)]
-    finally:
-        await redis.aclose()
-    worker = Check(name="worker", result="ok", message="alive")
-    if not alive:
-        worker = Check(name="worker", result="fail", message="no sign of life; start `chancery up`")
-    return [Check(name="redis", result="ok", message="answers"), worker]
+async def _check_preflight(uow: UnitOfWork) -> Check:
+    failed = await preflights.find_failed_ahead(uow)
+    if not failed:
+        return fine("pre-flight", "nothing ahead has failed its check")
+    told = [f"{each.delivery_id} on {code}: {each.problems[0]['code']}" for each, code in failed]
+    more = f" and {len(told) - _SHOWN} more" if len(told) > _SHOWN else ""
+    return find("preflight_failed", which="; ".join(told[:_SHOWN]) + more)
+
+
+async def _check_sign_ins(uow: UnitOfWork) -> Check:
+    ending = await sign_ins.find_ending(uow, uow.now + timedelta(days=max(WARNINGS)))
+    if not ending:
+        return fine("sign-ins", "none is known to end soon")
+    told = [f"{account.code} on {row.ends_at:%Y-%m-%d}" for row, account in ending]
+    return find("sign_ins_ending", which=", ".join(told))
 
 
 async def _check_record(uow: UnitOfWork) -> Check:
     """Records that stay unsealed mean that no worker (and so no sequencer) runs, or that one cannot be sealed."""
-    waiting = await log.find_unsealed(uow, limit=1)
-    if not waiting:
-        return Check(name="record", result="ok", message="every record is sealed")
-    count = await log.count_unsealed(uow)
     try:
-        since = uow.now - parse_record(bytes(waiting[0].body)).at
+        lag = await log.find_lag(uow)
     except MalformedError as exc:
-        return Check(name="record", result="fail", message=f"a record cannot be sealed: {exc}")
-    return Check(
-        name="record",
-        result="fail" if since > _UNSEALED else "ok",
-        message=f"{count} wait to be sealed, the oldest for {since.total_seconds():.0f} s",
-    )
+        return find("record_unreadable", why=exc)
+    count = await log.count_unsealed(uow)
+    if lag > _UNSEALED:
+        return find("record_unsealed", count=count, age=f"{lag.total_seconds():.0f}")
+    return fine("record", f"{count} wait to be sealed" if count else "every record is sealed")
+
+
+async def _check_alerts(app: App) -> Check:
+    """Whether anybody is told what needs a person, and whether it arrived in the last day."""
+    try:
+        async with open_channels(app.settings) as channels:
+            ways = " and ".join(each.way.target.value for each in channels)
+    except SettingsError as exc:
+        return refused("alerts", exc.code, str(exc))
+    if not ways:
+        return find("alerts_untold")
+    async with app.open_uow.read() as uow:
+        lost = await alerts.count_lost(uow, uow.now - alerts.TOLD_WITHIN)
+    if lost:
+        amounts = ", ".join(f"{amount} by {target}" for target, amount in sorted(lost.items()))
+        return find("alerts_lost", amounts=amounts)
+    return fine("alerts", f"by {ways}")
 
 
 def _guarded(name: str, look: Callable[[], str]) -> Check:
     try:
-        return Check(name=name, result="ok", message=look())
+        return fine(name, look())
     except ChanceryError as exc:
-        return _refused(name, exc)
+        return refused(name, exc.code, str(exc))
 
 
-def _refused(name: str, error: ChanceryError) -> Check:
-    return Check(name=name, result="fail", message=str(error), code=error.code)
-
-
-_LOOKS: Final = (_check_durability, _check_clock, _check_policy, _check_accounts, _check_record)
+_LOOKS: Final = (
+    _check_durability,
+    _check_clock,
+    _check_policy,
+    _check_accounts,
+    _check_sign_ins,
+    _check_preflight,
+    _check_record,
+)

@@ -1,4 +1,4 @@
-"""`chancery doctor`: is this installation sound, one line a check."""
+"""`chancery doctor`: is this installation sound, does it move, and if not, why and what to do."""
 
 import asyncio
 from typing import Final
@@ -6,7 +6,8 @@ from typing import Final
 import click
 
 from scheduler.app import BuildPlatforms
-from scheduler.commands.checks import Check, run_checks
+from scheduler.commands.advice import Check
+from scheduler.commands.checks import run_checks
 from scheduler.commands.installing import read_settings
 from scheduler.commands.printing import json_option, show_json
 from scheduler.commands.refusals import UnhealthyError
@@ -18,7 +19,7 @@ _MARKS: Final = {"ok": "ok  ", "warn": "warn", "fail": "FAIL"}
 @json_option
 @click.pass_obj
 def doctor(platforms: BuildPlatforms, /, *, as_json: bool) -> None:
-    """Look at the folders, keys, database, Redis, clocks, worker and record; a failed check ends with status 1.
+    """Look at everything that publishing needs, and say in words why nothing moves; a failed check ends with status 1.
 
     Example: chancery doctor
     """
@@ -28,7 +29,9 @@ def doctor(platforms: BuildPlatforms, /, *, as_json: bool) -> None:
     else:
         for check in checks:
             code = f" [{check.code}]" if check.code else ""
-            click.echo(f"{_MARKS[check.result]}  {check.name:<18} {check.message}{code}")
+            click.echo(f"{_MARKS[check.result]}  {check.name:<12} {check.message}{code}")
+            if check.do:
+                click.echo(f"{'':<19}-> {check.do}")
     failed = [check.name for check in checks if check.result == "fail"]
     if failed:
         raise UnhealthyError(f"{len(failed)} of {len(checks)} checks fail: {', '.join(failed)}")
@@ -40,4 +43,5 @@ def _line(check: Check) -> dict[str, str]:
         "result": check.result,
         "message": check.message,
         "code": check.code,
+        "do": check.do,
     }

@@ -1,5 +1,6 @@
 """`chancery post`: write, submit and follow posts, as an officer."""
 
+from datetime import datetime
 from typing import Any, Final, Unpack
 from uuid import UUID
 
@@ -14,6 +15,7 @@ from scheduler.commands.printing import (
     show_items,
     show_json,
 )
+from scheduler.commands.series import show_series
 from scheduler.commands.writing import (
     Options,
     put_images,
@@ -48,6 +50,7 @@ _FIELDS: Final = {
     "late by at most": "when.late_minutes",
     "never after": "when.not_after",
     "digest": "digest",
+    "series": "series",
 }
 _DELIVERIES: Final = {
     "id": "id",
@@ -57,6 +60,7 @@ _DELIVERIES: Final = {
     "url": "remote_url",
     "reason": "reason",
 }
+_day = click.DateTime(formats=["%Y-%m-%d"])
 post_argument = click.argument("post_id", type=click.UUID, metavar="POST")
 revision_option = click.option(
     "--revision", type=int, help="The revision you have read; default: the one that stands now."
@@ -224,6 +228,41 @@ def cancel(api: Api, *, post_id: UUID, revision: int | None, as_json: bool) -> N
 
 @post.command()
 @post_argument
+@click.option("--rule", required=True, help="Such as 'weekly MO,TH 09:00'; see docs/recurring.md.")
+@click.option("--every", type=click.IntRange(1), default=1, help="Every second, third, … time.")
+@click.option("--from", "starts_on", type=_day, help="Default: the day after the post's, or today.")
+@click.option("--until", type=_day, help="The last day.")
+@click.option("--times", "count", type=click.IntRange(1), help="So many, those left out included.")
+@click.option("--except", "exceptions", type=_day, multiple=True, help="A day to leave out.")
+@click.option("--zone", help="The zone of the time; default: the post's.")
+@click.option(
+    "--fold", type=click.Choice(["earlier", "later"]), help="Which one, where a time exists twice."
+)
+@click.option(
+    "--gap", type=click.Choice(["before", "after"]), help="Which minute, where a time is skipped."
+)
+@json_option
+@needs_api
+def repeat(
+    api: Api,
+    /,
+    *,
+    post_id: UUID,
+    exceptions: tuple[datetime, ...],
+    as_json: bool,
+    **members: Any,  # noqa: ANN401 - click's
+) -> None:
+    """Draft a copy of a post for each day of a rule; each is submitted, approved and edited on its own.
+
+    Example: chancery post repeat 0190f1c2-7b7e-7a63-8f0e-0d9a5c1e2b3f --rule "weekly MO 09:00" --until 2027-03-01
+    """
+    body = {name: _as_sent(value) for name, value in members.items() if value is not None}
+    body["exceptions"] = [_as_sent(each) for each in exceptions]
+    show_series(api.post(f"/posts/{post_id}/repeat", body), as_json=as_json)
+
+
+@post.command()
+@post_argument
 @json_option
 @needs_api
 def explain(api: Api, *, post_id: UUID, as_json: bool) -> None:
@@ -251,6 +290,10 @@ def _act(api: Api, post_id: UUID, act: str, *, revision: int | None, as_json: bo
     if revision is None:
         revision = api.get(f"/posts/{post_id}")["revision"]
     _show_written(api.post(f"/posts/{post_id}/{act}", revision=revision), as_json=as_json)
+
+
+def _as_sent(value: object) -> object:
+    return value.date().isoformat() if isinstance(value, datetime) else value
 
 
 def show_threads(threads: dict[str, list[dict[str, Any]]]) -> None:

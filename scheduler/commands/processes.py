@@ -8,6 +8,8 @@ import sys
 import click
 import uvloop
 
+from scheduler.alerting.dispatcher import alerting
+from scheduler.alerting.ways import check_settings
 from scheduler.app import BuildPlatforms, application
 from scheduler.commands.installing import read_settings, require_installed
 from scheduler.commands.refusals import AddressTakenError
@@ -26,6 +28,7 @@ def web(platforms: BuildPlatforms) -> None:
     """
     settings = read_settings()
     configure_logs(settings.log_level)
+    check_settings(settings)
     asyncio.run(require_installed(settings))
     uvloop.run(_serve(settings, platforms))
 
@@ -39,6 +42,8 @@ def worker() -> None:
     Example: chancery worker
     """
     settings = read_settings()
+    _ = settings.metrics_address  # refused here, before anything runs
+    check_settings(settings)
     asyncio.run(require_installed(settings))
     if settings.sqlite_file is not None:
         hold_worker(settings.sqlite_file)
@@ -51,7 +56,7 @@ async def _serve(settings: Settings, platforms: BuildPlatforms) -> None:
     for number in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(number, stopping.set)
     host, port = settings.listen_address
-    async with application(settings, service="web", platforms=platforms) as app:
+    async with application(settings, service="web", platforms=platforms) as app, alerting(app):
         try:
             await serve(app, host, port, stopping)
         except OSError as exc:

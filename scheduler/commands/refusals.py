@@ -95,6 +95,16 @@ class ProcessRefusedError(UnavailableError):
     code = "process_refused"
 
 
+class AlertsNotConfiguredError(InvalidError):
+    code = "alerts_not_configured"
+
+
+class AlertTestFailedError(UnavailableError):
+    """A test alert did not arrive; what came back is printed above."""
+
+    code = "alert_test_failed"
+
+
 class AddressTakenError(UnavailableError):
     """The web process cannot listen at `CHANCERY_LISTEN`."""
 

@@ -26,6 +26,7 @@ _PARTS: Final[Mapping[str, str]] = {
     "logout": "session:logout",
     "whoami": "session:whoami",
     "post": "posts:post",
+    "series": "series:series",
     "approval": "approvals:approval",
     "delivery": "deliveries:delivery",
     "calendar": "calendar:calendar",
@@ -33,6 +34,7 @@ _PARTS: Final[Mapping[str, str]] = {
     "stop": "posture:stop",
     "resume": "posture:resume",
     "posture": "posture:posture",
+    "alert": "alerts:alert",
     "account": "accounts:account",
     "mission": "missions:mission",
     "person": "people:person",
@@ -81,8 +83,8 @@ class Chancery(click.Group):
 def chancery(as_person: str | None = None) -> None:
     """Schedule a ministry's posts, have them approved, publish them once, and prove it.
 
-    Officers, supervisors, admins and auditors log in first (chancery login); init, up, web, worker, doctor, db and
-    keys work on the installation itself, on its own machine.
+    Officers, supervisors, admins and auditors log in first (chancery login); init, up, web, worker, doctor, db,
+    keys and alert test work on the installation itself, on its own machine.
 
     Example: chancery post list --state in_review
     """

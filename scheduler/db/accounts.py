@@ -55,13 +55,13 @@ async def find_by_codes(uow: UnitOfWork, codes: Sequence[str]) -> Sequence[Accou
 
 
 async def find_sealed(
-    uow: UnitOfWork, account_id: UUID, kind: str
+    uow: UnitOfWork, account_id: UUID, kind: str, *, lock: bool = False
 ) -> tuple[SealedToken, DataKey] | None:
-    return (await find_all_sealed(uow, [account_id])).get((account_id, kind))
+    return (await find_all_sealed(uow, [account_id], lock=lock)).get((account_id, kind))
 
 
 async def find_all_sealed(
-    uow: UnitOfWork, account_ids: Iterable[UUID]
+    uow: UnitOfWork, account_ids: Iterable[UUID], *, lock: bool = False
 ) -> dict[tuple[UUID, str], tuple[SealedToken, DataKey]]:
     """Every sealed secret of the accounts, by account and kind."""
     query = (
@@ -69,6 +69,9 @@ async def find_all_sealed(
         .join(DataKey, col(DataKey.id) == col(SealedToken.data_key_id))
         .where(col(SealedToken.account_id).in_(account_ids))
     )
+    if lock:
+        query = query.with_for_update(of=SealedToken)
+        query = query.execution_options(populate_existing=True)
     rows = await uow.session.execute(query)
     return {(token.account_id, token.kind): (token, key) for token, key in rows}
 

@@ -7,9 +7,9 @@ from uuid import UUID
 from sqlalchemy import select
 from sqlmodel import col
 
-from scheduler.db import persons, posts
+from scheduler.db import deliveries, persons, posts
 from scheduler.db.posts import PostParts
-from scheduler.db.tables import Account, Approval, Delivery, Person, Post
+from scheduler.db.tables import Account, Approval, Attempt, Delivery, Person, Post
 from scheduler.db.uow import UnitOfWork
 from scheduler.domain.people import Actor
 
@@ -24,23 +24,25 @@ class Case:
     editors: frozenset[UUID]  #: the author too
     approvals: tuple[Approval, ...]  #: of the present revision
     approvers: Mapping[UUID, Actor]  #: with the grants that are in force now
+    attempts: tuple[Attempt, ...]  #: the first one first
 
     @property
     def post(self) -> Post:
         return self.parts.post
 
 
-async def load(uow: UnitOfWork, deliveries: Collection[Delivery]) -> dict[UUID, Case]:
+async def load(uow: UnitOfWork, chosen: Collection[Delivery]) -> dict[UUID, Case]:
     """The cases by delivery; rows that this session has read before are read again."""
-    wanted = {each.post_id for each in deliveries}
+    wanted = {each.post_id for each in chosen}
     query = select(Post).where(col(Post.id).in_(wanted)).execution_options(populate_existing=True)
     found = (await uow.session.scalars(query)).all()
     parts = await posts.load_all_parts(uow, found)
     editors = await posts.find_editors(uow, wanted)
     approvals = await posts.find_approvals(uow, wanted)
     approvers = await _load_approvers(uow, approvals)
+    attempts = await deliveries.find_attempts(uow, [each.id for each in chosen])
     cases = {}
-    for delivery in deliveries:
+    for delivery in chosen:
         of_post = parts[delivery.post_id]
         cases[delivery.id] = Case(
             delivery=delivery,
@@ -50,6 +52,7 @@ async def load(uow: UnitOfWork, deliveries: Collection[Delivery]) -> dict[UUID, 
             | {of_post.post.author_id},
             approvals=tuple(approvals.get(delivery.post_id, ())),
             approvers=approvers,
+            attempts=tuple(attempts.get(delivery.id, ())),
         )
     return cases
 

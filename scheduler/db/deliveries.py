@@ -3,9 +3,10 @@
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime, timedelta
+from typing import Final
 from uuid import UUID
 
-from sqlalchemy import ColumnElement, Select, and_, exists, func, or_, select
+from sqlalchemy import ColumnElement, Select, and_, exists, func, or_, select, tuple_
 from sqlalchemy.orm import aliased
 from sqlmodel import col
 
@@ -18,6 +19,9 @@ from scheduler.db.uow import UnitOfWork
 from scheduler.domain.delivery_flow import IN_HAND, DeliveryMove, DeliveryState
 from scheduler.domain.people import Actor, Permission
 from scheduler.errors import NotFoundError
+
+#: No lease is longer, whatever the platform's time-out.
+_LONGEST_LEASE: Final = timedelta(minutes=30)
 
 
 async def get(
@@ -79,16 +83,22 @@ async def find_attempts(uow: UnitOfWork, delivery_ids: Iterable[UUID]) -> dict[U
 
 
 async def claim(
-    uow: UnitOfWork, *, worker: str, ahead: timedelta, lease: timedelta, limit: int
-) -> Sequence[Delivery]:
-    """Take the next due delivery of each free account, at most `limit` (R6).
+    uow: UnitOfWork,
+    *,
+    worker: str,
+    until: datetime,
+    lease: timedelta,
+    limit: int,
+    full: Iterable[str],
+) -> Sequence[tuple[Delivery, str]]:
+    """Take the next delivery of each free account that is due by `until`, with its server; at most `limit` (R6).
 
-    An account whose post is in another worker's hands, or paused, waits. `SKIP LOCKED` lets workers of many hosts claim
-    side by side; SQLite has one writer anyway.
+    An account whose post is in another worker's hands, or paused, waits, and so do those on a server that is `full`.
+    `SKIP LOCKED` lets workers of many hosts claim side by side; SQLite has one writer anyway.
     """
-    query = _claimable(uow.now + ahead).limit(limit)
+    query = _claimable(until).where(col(Account.base_url).not_in(full)).limit(limit)
     query = query.with_for_update(of=Delivery, skip_locked=True)
-    found = (await uow.session.scalars(query)).all()
+    found = (await uow.session.execute(query)).all()
     taken = [
         moves.plan(
             uow,
@@ -98,14 +108,14 @@ async def claim(
             lease_until=uow.now + lease,
             fence=delivery.fence + 1,
         )
-        for delivery in found
+        for delivery, _ in found
     ]
     await moves.write(uow, taken)
-    return found
+    return [(delivery, server) for delivery, server in found]
 
 
-def _claimable(until: datetime) -> Select[Delivery]:
-    """The next delivery of each account that is free and in service."""
+def _claimable(until: datetime) -> Select[Delivery, str]:
+    """The next delivery of each account that is free and in service, with the account's server."""
     other = aliased(Delivery)
     busy = exists().where(
         col(other.account_id) == col(Delivery.account_id), col(other.state).in_(IN_HAND)
@@ -113,13 +123,11 @@ def _claimable(until: datetime) -> Select[Delivery]:
     earlier = exists().where(
         col(other.account_id) == col(Delivery.account_id),
         col(other.state) == DeliveryState.READY,
-        or_(
-            col(other.wake_at) < col(Delivery.wake_at),
-            and_(col(other.wake_at) == col(Delivery.wake_at), col(other.id) < col(Delivery.id)),
-        ),
+        # As a row value, so that the index answers it without reading the account's later deliveries.
+        tuple_(col(other.wake_at), col(other.id)) < tuple_(col(Delivery.wake_at), col(Delivery.id)),
     )
     return (
-        select(Delivery)
+        select(Delivery, col(Account.base_url))
         .join(Account, col(Account.id) == col(Delivery.account_id))
         .where(
             col(Delivery.state) == DeliveryState.READY,
@@ -204,7 +212,9 @@ async def _lock_if(
 
 
 def _lapsed(now: datetime) -> ColumnElement[bool]:
-    return and_(col(Delivery.state).in_(IN_HAND), col(Delivery.lease_until) < now)
+    """A lease that is over, or that nobody can have been given: a clock has jumped, or a row was changed."""
+    lease = col(Delivery.lease_until)
+    return and_(col(Delivery.state).in_(IN_HAND), or_(lease < now, lease > now + _LONGEST_LEASE))
 
 
 def _waking(now: datetime) -> ColumnElement[bool]:

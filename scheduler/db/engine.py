@@ -69,6 +69,12 @@ def _sqlite_engine(url: str, clock: Callable[[], datetime]) -> AsyncEngine:
     if database and database != ":memory:":
         Path(database).parent.mkdir(parents=True, exist_ok=True, mode=0o700)
     engine = create_async_engine(url, pool_size=10, max_overflow=10, hide_parameters=True)
+    prepare_sqlite(engine, clock)
+    return engine
+
+
+def prepare_sqlite(engine: AsyncEngine, clock: Callable[[], datetime]) -> None:
+    """Make every connection of the engine, whatever its driver, one that keeps our rules."""
 
     @event.listens_for(engine.sync_engine, "connect")
     def _prepare(connection: Any, _record: object) -> None:  # noqa: ANN401 - the driver's adapter
@@ -89,5 +95,3 @@ def _sqlite_engine(url: str, clock: Callable[[], datetime]) -> AsyncEngine:
         read_only = connection.get_execution_options().get(READ_ONLY)
         # A deferred BEGIN that writes later fails at once when another writer was faster.
         connection.exec_driver_sql("BEGIN" if read_only else "BEGIN IMMEDIATE")
-
-    return engine

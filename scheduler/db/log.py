@@ -6,6 +6,7 @@ from datetime import timedelta
 from sqlalchemy import case, func, insert, or_, select, update
 from sqlmodel import col
 
+from scheduler.audit.record import parse_record
 from scheduler.db.tables import AuditHead, AuditLeaf, AuditNode, AuditOutbox, Checkpoint
 from scheduler.db.uow import UnitOfWork
 
@@ -86,3 +87,15 @@ async def find_checkpoint(uow: UnitOfWork) -> Checkpoint | None:
 async def count_unsealed(uow: UnitOfWork) -> int:
     query = select(func.count()).where(col(AuditOutbox.seq).is_(None))
     return (await uow.session.execute(query)).scalar_one()
+
+
+async def find_lag(uow: UnitOfWork) -> timedelta:
+    """How long the oldest record has been waiting for the sequencer.
+
+    Raises:
+        MalformedError: it cannot be read, and so never be sealed.
+    """
+    waiting = await find_unsealed(uow, limit=1)
+    if not waiting:
+        return timedelta(0)
+    return max(timedelta(0), uow.now - parse_record(bytes(waiting[0].body)).at)

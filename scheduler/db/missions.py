@@ -27,6 +27,11 @@ async def get_by_code(uow: UnitOfWork, actor: Actor, code: str) -> Mission:
     return mission
 
 
+async def get_by_path(uow: UnitOfWork, path: str) -> Mission:
+    """The mission of a path that a grant has named."""
+    return (await uow.session.scalars(select(Mission).where(col(Mission.path) == path))).one()
+
+
 async def find_root(uow: UnitOfWork) -> Mission | None:
     found = await uow.session.scalars(select(Mission).where(col(Mission.parent_id).is_(None)))
     return found.one_or_none()

@@ -60,6 +60,8 @@ def plan(
         actor=actor,
         detail={"from": source.value, "to": planned.target.value, **(detail or {})},
     )
+    if delivery.due_at is not None:
+        uow.due[str(delivery.id)] = delivery.due_at
     values |= {"state": planned.target.value, "updated_at": uow.now}
     return PlannedMove(delivery=delivery, source=source, fence=delivery.fence, values=values)
 

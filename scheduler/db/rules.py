@@ -2,16 +2,39 @@
 
 from typing import Final
 
-from sqlalchemy import func, select
+from sqlalchemy import and_, func, select, text
 from sqlmodel import col
 
-from scheduler.db.tables import PolicyVersion, Posture
+from scheduler.db.tables import Mission, PolicyVersion, Posture
 from scheduler.db.uow import UnitOfWork
+from scheduler.domain.posture import Restriction
 
 
-async def find_stop(uow: UnitOfWork) -> Posture | None:
-    query = select(Posture).where(col(Posture.ended_at).is_(None), col(Posture.kind) == "stop")
-    return (await uow.session.scalars(query)).one_or_none()
+async def load_postures(uow: UnitOfWork) -> tuple[Restriction, ...]:
+    """Every posture that is in force or announced, by the database's clock; oldest first, mostly none."""
+    over = and_(col(Posture.ends_at).is_not(None), col(Posture.ends_at) <= uow.now)
+    query = (
+        select(Posture, col(Mission.path))
+        .outerjoin(Mission, col(Mission.id) == col(Posture.mission_id))
+        .where(col(Posture.ended_at).is_(None), ~over)
+        .order_by(col(Posture.started_at), col(Posture.id))
+        .execution_options(populate_existing=True)
+    )
+    return tuple(restriction_of(row, path) for row, path in await uow.session.execute(query))
+
+
+def restriction_of(posture: Posture, mission_path: str | None) -> Restriction:
+    return Restriction(
+        id=posture.id,
+        kind=posture.kind,
+        reason=posture.reason,
+        mission_path=mission_path,
+        account_id=posture.account_id,
+        language=posture.language,
+        allowed_classes=frozenset(posture.allowed_classes),
+        starts_at=posture.starts_at,
+        ends_at=posture.ends_at,
+    )
 
 
 async def get_policy(uow: UnitOfWork) -> PolicyVersion:
@@ -25,6 +48,8 @@ async def get_policy(uow: UnitOfWork) -> PolicyVersion:
 
 
 _GATE_KEY: Final = 0x6368616E  # one advisory lock of our own on PostgreSQL
+#: Who waits to enter exclusive keeps every later intent out, so waiting long lets nothing through.
+_STOP_PATIENCE_MS: Final = 30_000
 
 
 async def enter_gate(uow: UnitOfWork, *, exclusive: bool) -> None:
@@ -34,6 +59,8 @@ async def enter_gate(uow: UnitOfWork, *, exclusive: bool) -> None:
     second has seen the first, and no intent commits after a stop. SQLite has one writer and needs no gate.
     """
     if uow.session.get_bind().dialect.name == "postgresql":
+        if exclusive:  # frozen processes lose their transactions one after the other, 5 s each; none may refuse a stop
+            await uow.session.execute(text(f"SET LOCAL lock_timeout = {_STOP_PATIENCE_MS}"))
         lock = func.pg_advisory_xact_lock if exclusive else func.pg_advisory_xact_lock_shared
         await uow.session.execute(select(lock(_GATE_KEY)))
         await uow.tick()

@@ -1,4 +1,4 @@
-"""The unit of work: one request, command or step is one transaction with one `now`, and its audit records.
+"""The unit of work: one request, command or step is one transaction with one `now`, its audit records and their alerts.
 
 `commit` stands here and nowhere else. Jobs are sent after the commit; a lost one does no harm, because the sweep finds
 what is due in the database.
@@ -6,7 +6,7 @@ what is due in the database.
 
 import asyncio
 from collections.abc import AsyncIterator, Iterator
-from contextlib import asynccontextmanager, contextmanager
+from contextlib import asynccontextmanager, contextmanager, suppress
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Protocol
@@ -23,10 +23,12 @@ from scheduler.audit.record import Record, build, seal_transaction
 from scheduler.canonical import JsonObject, JsonValue
 from scheduler.clock import monotonic_s
 from scheduler.db.engine import READ_ONLY, database_now
+from scheduler.db.outbox import build_event
 from scheduler.db.tables import AuditOutbox
 from scheduler.domain.people import Actor
 from scheduler.errors import UnavailableError
 from scheduler.ids import new_id
+from scheduler.logs import log_record
 
 
 class DatabaseUnavailableError(UnavailableError):
@@ -52,6 +54,7 @@ class UnitOfWork:
     read_at_s: float = field(default_factory=monotonic_s)  #: and not before `now`
     records: list[Record] = field(default_factory=list)
     wakes: dict[UUID, datetime] = field(default_factory=dict)
+    due: dict[str, datetime] = field(default_factory=dict)  #: by subject, for the log's durations
 
     def record(
         self,
@@ -130,6 +133,7 @@ class UnitOfWorkFactory:
                 uow = UnitOfWork(session, await _clock(session), self.service, asked_at_s)
                 yield uow
                 await self._write_records(uow)
+        self._log_records(uow)
         for account_id, due_at in uow.wakes.items():
             await self.ring(account_id, due_at)
 
@@ -160,9 +164,20 @@ class UnitOfWorkFactory:
         bodies = seal_transaction(
             uow.records, self.instance, service=self.service, version=self.version
         )
+        events = (build_event(record.members, uow.now) for record in uow.records)
+        uow.session.add_all(event for event in events if event is not None)
         await uow.session.flush()
         rows = [{"body": body} for body in bodies]
         await uow.session.execute(insert(AuditOutbox), rows)  # in one go, and in this order
+
+    def _log_records(self, uow: UnitOfWork) -> None:
+        """One event for each change, once it is committed: what was rolled back never was."""
+        if self.service == "cli":
+            return  # the operator is looking at the command's own words, and the record keeps the change
+        took_s = monotonic_s() - uow.asked_at_s
+        with suppress(OSError):  # a log that cannot be written does not undo a commit
+            for record in uow.records:
+                log_record(record.members, now=uow.now, due=uow.due, took_s=took_s)
 
 
 async def _clock(session: AsyncSession) -> datetime:

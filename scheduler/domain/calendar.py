@@ -98,8 +98,8 @@ def resolve(local: datetime, zone: str, choice: Choice | None = None) -> datetim
     if choice is Choice.LATER:
         return later
     raise LocalTimeFoldError(
-        f"{_render(local)} exists twice in {zone}; choose the earlier or the later one",
-        local=_render(local),
+        f"{render_local(local)} exists twice in {zone}; choose the earlier or the later one",
+        local=render_local(local),
         zone=zone,
         choices=_choices(earlier, later, place),
     )
@@ -144,9 +144,9 @@ def _gap(local: datetime, place: ZoneInfo, before: datetime, after: datetime) ->
         first = _whole_minute(first) + _MINUTE
     choices = _choices(_instant(last, place, 0), _instant(first, place, 0), place)
     return LocalTimeGapError(
-        f"{_render(local)} does not exist in {place.key}; "
+        f"{render_local(local)} does not exist in {place.key}; "
         f"choose {choices[0]['local']} or {choices[1]['local']}",
-        local=_render(local),
+        local=render_local(local),
         zone=place.key,
         choices=choices,
     )
@@ -160,7 +160,7 @@ def _choices(earlier: datetime, later: datetime, place: ZoneInfo) -> list[dict[s
     return [
         {
             "choice": choice,
-            "local": _render(_wall(instant, place)),
+            "local": render_local(_wall(instant, place)),
             "offset": instant.astimezone(place).isoformat(timespec="seconds")[19:],
             "utc": iso(instant),
         }
@@ -168,5 +168,5 @@ def _choices(earlier: datetime, later: datetime, place: ZoneInfo) -> list[dict[s
     ]
 
 
-def _render(local: datetime) -> str:
+def render_local(local: datetime) -> str:
     return local.isoformat(timespec="seconds" if local.second else "minutes")

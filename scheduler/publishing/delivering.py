@@ -196,6 +196,6 @@ class Courier:
             media=receipts,
             parent=work.parent,
             root=work.root,
-            record_key=self._adapter(work).record_key(work.created_at, work.key),
+            record_key=self._adapter(work).record_key(work.approved_for, work.key),
             created_at=work.created_at,
         )

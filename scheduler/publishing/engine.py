@@ -4,6 +4,7 @@ Its loops need the database alone. arq only nudges them; without Redis everythin
 """
 
 import asyncio
+from collections import Counter
 from collections.abc import Awaitable, Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
@@ -28,8 +29,8 @@ log = structlog.get_logger()
 
 CLAIM_AHEAD: Final = timedelta(seconds=3)
 _SWEEP_S: Final = 1.0
-_MOST_IN_HAND: Final = 200
-_BATCH: Final = 100
+_MOST_LOOKS: Final = 200
+_BATCH: Final = 200
 
 
 @dataclass(slots=True)
@@ -39,8 +40,13 @@ class Engine:
     open_uow: UnitOfWorkFactory
     kit: Kit
     worker: str  #: a name nobody else uses: host, process, start
+    most_in_hand: int = 600  #: bounds what waits in memory, and what a crash leaves in doubt
+    most_on_a_server: int = (
+        200  #: a slow one is full before the hands are, and keeps nobody else waiting
+    )
     _nudge: asyncio.Event = field(default_factory=asyncio.Event)
-    _in_hand: dict[UUID, asyncio.Task[None]] = field(default_factory=dict)
+    _in_hand: dict[UUID, Claimed] = field(default_factory=dict)
+    _looking: set[UUID] = field(default_factory=set)
     _doubted_since_s: dict[tuple[UUID, int], float] = field(default_factory=dict)
     last_sweep_s: float = 0.0  #: monotonic; the health check looks at it
 
@@ -55,7 +61,7 @@ class Engine:
         async with asyncio.TaskGroup() as group:
             stopper = group.create_task(stopping.wait())
             group.create_task(self._every(_SWEEP_S, stopping, self._recover))
-            group.create_task(self._every(_SWEEP_S, stopping, partial(self._look, looker)))
+            group.create_task(self._every(_SWEEP_S, stopping, partial(self._look, group, looker)))
             while not stopping.is_set():
                 self._nudge.clear()
                 await self._guarded(lambda: self._claim(group, courier))
@@ -63,14 +69,18 @@ class Engine:
                 await self._wait_for_nudge(stopper)
 
     async def _claim(self, group: asyncio.TaskGroup, courier: Courier) -> None:
-        room = min(_MOST_IN_HAND - len(self._in_hand), _BATCH)
+        room = min(self.most_in_hand - len(self._in_hand), self.most_on_a_server)
         if room <= 0:
             return
+        servers = Counter(each.server for each in self._in_hand.values())
+        full = [server for server, count in servers.items() if count >= self.most_on_a_server]
         async with self.open_uow() as uow:
-            found = await publishing.claim(uow, worker=self.worker, ahead=CLAIM_AHEAD, limit=room)
+            found = await publishing.claim(
+                uow, worker=self.worker, ahead=CLAIM_AHEAD, limit=room, full=full
+            )
         for claimed in found:
-            task = group.create_task(self._deliver(claimed, courier))
-            self._in_hand[claimed.delivery_id] = task
+            self._in_hand[claimed.delivery_id] = claimed
+            group.create_task(self._deliver(claimed, courier))
         if len(found) == room:
             self._nudge.set()
 
@@ -102,14 +112,21 @@ class Engine:
         async with self.open_uow() as uow:
             await outcomes.end_window(uow, delivery_id)
 
-    async def _look(self, looker: Looker) -> None:
+    async def _look(self, group: asyncio.TaskGroup, looker: Looker) -> None:
+        """Start the looks that are due; the next round does not wait for a slow platform's answers."""
+        room = _MOST_LOOKS - len(self._looking)
         async with self.open_uow.read() as uow:
-            waking = set(await deliveries.find_waking(uow, limit=_BATCH))
+            waking = set(await deliveries.find_waking(uow, limit=max(room, 0)))
             doubtful = await deliveries.find_doubtful(uow)
-        waking -= self._too_fresh(doubtful)
-        async with asyncio.TaskGroup() as group:
-            for delivery_id in waking:
-                group.create_task(self._guarded(partial(looker.look_at, delivery_id)))
+        for delivery_id in waking - self._too_fresh(doubtful) - self._looking:
+            self._looking.add(delivery_id)
+            group.create_task(self._look_at(delivery_id, looker))
+
+    async def _look_at(self, delivery_id: UUID, looker: Looker) -> None:
+        try:
+            await self._guarded(partial(looker.look_at, delivery_id))
+        finally:
+            self._looking.discard(delivery_id)
 
     def _too_fresh(self, doubtful: Sequence[tuple[UUID, int, str]]) -> set[UUID]:
         """Doubtful deliveries that this process has not watched for long enough by a clock that cannot jump.

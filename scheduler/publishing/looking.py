@@ -14,7 +14,7 @@ from scheduler.clock import utc_now
 from scheduler.db.posts import StaleStateError
 from scheduler.db.uow import DatabaseUnavailableError, UnitOfWorkFactory
 from scheduler.publishing.group import GroupCommit
-from scheduler.services import looks
+from scheduler.services import looks, sign_ins
 from scheduler.services.kit import Kit
 from scheduler.services.looks import Look
 
@@ -61,9 +61,10 @@ class Looker:
     async def _look(self, look: Look) -> None:
         adapter = self.kit.platform(look.platform)
         if adapter.needs_refresh(look.credentials, utc_now()):
-            look = replace(look, credentials=await adapter.refresh(look.credentials))
-            async with self.open_uow() as uow:
-                await looks.keep_session(uow, self.kit, look, look.credentials)
+            renewed = await sign_ins.require(
+                self.open_uow, self.kit, look.claimed.account_id, instead_of=look.credentials
+            )
+            look = replace(look, credentials=renewed)
         if look.in_doubt:
             found = await adapter.find(
                 look.credentials, look.bodies[0], look.key, look.since, look.taken

@@ -13,7 +13,7 @@ from adapters.base import Credentials, Profile
 from adapters.errors import AdapterError, ContentRejectedError, CredentialsRejectedError
 from scheduler.audit.actions import Action
 from scheduler.canonical import JsonObject
-from scheduler.db import accounts, missions, rules
+from scheduler.db import accounts, missions, rules, sign_ins
 from scheduler.db.tables import Account
 from scheduler.db.uow import UnitOfWork, UnitOfWorkFactory
 from scheduler.domain.people import Actor, Permission
@@ -90,6 +90,7 @@ async def connect(open_uow: UnitOfWorkFactory, kit: Kit, actor: Actor, new: NewA
     try:
         async with open_uow() as uow:
             account = await _insert(uow, new, mission.id, profile, credentials, actor)
+            await sign_ins.set_end(uow, account.id, profile.ends_at)
             await _store(uow, kit, account, credentials, actor=actor)
     except IntegrityError as exc:
         raise AccountTakenError(
@@ -156,6 +157,8 @@ async def check(open_uow: UnitOfWorkFactory, kit: Kit, actor: Actor, account_id:
         account.handle, account.display_name = profile.handle, profile.display_name
         account.limits, account.software = dict(profile.limits), profile.software
         account.checked_at = uow.now
+        if profile.ends_at is not None:
+            await sign_ins.set_end(uow, account.id, profile.ends_at)
         uow.record(Action.ACCOUNT_CHECK, _subject(account), actor=actor)
         await _store(uow, kit, account, credentials, actor=actor, only_session=True)
     return account

@@ -7,7 +7,7 @@ from uuid import UUID
 
 from scheduler.canonical import JsonObject
 from scheduler.clock import iso
-from scheduler.db import deliveries
+from scheduler.db import deliveries, persons
 from scheduler.db.tables import Account, Delivery, Post
 from scheduler.db.uow import UnitOfWork
 from scheduler.domain.delivery_flow import DeliveryMove, DeliveryState, plan
@@ -36,7 +36,8 @@ class AddressMissingError(InvalidError):
 
 
 class Resolution(StrEnum):
-    POSTED = "posted"  #: it is public: by hand, or after all
+    POSTED = "posted"  #: it is public after all
+    BY_HAND = "by_hand"  #: somebody posted it by hand
     CANCELLED = "cancelled"  #: it is not public and will not be
 
 
@@ -57,15 +58,23 @@ async def release(
     """
     delivery = await _get(uow, actor, delivery_id, reason)
     plan(DeliveryState(delivery.state), DeliveryMove.RELEASE)
-    await _refuse_maybe_public(uow, delivery, not_public=not_public)
-    due = _judge_delay(uow, delivery, delay)
+    await refuse_maybe_public(uow, delivery, not_public=not_public)
+    due = judge_delay(uow, delivery, delay)
+    await let_go(uow, actor, delivery, due, {"reason": reason, "not_public": not_public})
+    return delivery
+
+
+async def let_go(
+    uow: UnitOfWork, actor: Actor, delivery: Delivery, due: datetime, detail: JsonObject
+) -> None:
+    """Make it ready for the instant `due`; everything that may stand against it is asked again then."""
     post = await uow.session.get_one(Post, delivery.post_id)
     await deliveries.move(
         uow,
         delivery,
         DeliveryMove.RELEASE,
         actor=actor,
-        detail={"reason": reason, "not_public": not_public, "due": iso(due)},
+        detail={**detail, "due": iso(due)},
         due_at=due,
         wake_at=due,
         late_at=due + timedelta(minutes=post.late_minutes),
@@ -74,10 +83,10 @@ async def release(
         progress={**delivery.progress, "tries": 0, "looks": 0, "refresh": False},
     )
     uow.wake(delivery.account_id, due)
-    return delivery
 
 
-def _judge_delay(uow: UnitOfWork, delivery: Delivery, delay: timedelta) -> datetime:
+def judge_delay(uow: UnitOfWork, delivery: Delivery, delay: timedelta) -> datetime:
+    """The instant of a release after `delay`, if the approved window is not over by then."""
     if not timedelta(0) <= delay <= _LONGEST_DELAY:
         raise InvalidError("a release can be set up to 24 hours ahead")
     due: datetime = uow.now + delay
@@ -111,11 +120,16 @@ async def resolve(
         "public_parts": [part["url"] for part in delivery.progress.get("parts", [])],
     }
     action, values = DeliveryMove.CANCEL, {}
-    if resolution is Resolution.POSTED:
+    if resolution is not Resolution.CANCELLED:
         check_text(url, "url")
         if not url.startswith(("https://", "http://")):
-            raise AddressMissingError("give the address where it is public (`--url`)")
+            raise AddressMissingError(
+                "give the address where it is public (`--posted-by-hand URL`, or `--url`)"
+            )
+        person = await persons.get(uow, actor.person_id)
+        how = "posted by hand" if resolution is Resolution.BY_HAND else "found public"
         values = {"remote_id": url, "remote_url": url, "sent_at": uow.now}
+        values["reason"] = f"{how}, says {person.name} ({person.code}): {reason}"
         action = DeliveryMove.RESOLVE
     fence = delivery.fence + 1
     await deliveries.move(
@@ -132,7 +146,8 @@ async def _get(uow: UnitOfWork, actor: Actor, delivery_id: UUID, reason: str) ->
     return await deliveries.get(uow, actor, delivery_id, needs=Permission.REPAIR)
 
 
-async def _refuse_maybe_public(uow: UnitOfWork, delivery: Delivery, *, not_public: bool) -> None:
+async def refuse_maybe_public(uow: UnitOfWork, delivery: Delivery, *, not_public: bool) -> None:
+    """Refuse to send again what may be public, unless a person has looked."""
     attempts = (await deliveries.find_attempts(uow, [delivery.id]))[delivery.id]
     if attempts and attempts[-1].outcome == "unknown" and not not_public:
         account = await uow.session.get_one(Account, delivery.account_id)

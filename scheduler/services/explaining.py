@@ -12,6 +12,7 @@ from scheduler.db.uow import UnitOfWork
 from scheduler.domain.delivery_flow import DeliveryState
 from scheduler.domain.people import Actor
 from scheduler.domain.post_flow import PostState
+from scheduler.domain.posture import STOPPED, Departure, Restriction, describe, find_block
 from scheduler.errors import ChanceryError
 from scheduler.policy.evaluation import Row, explain
 from scheduler.policy.rules import Policy
@@ -64,16 +65,32 @@ async def explain_post(uow: UnitOfWork, kit: Kit, actor: Actor, post_id: UUID) -
 
 async def _find_hindrances(uow: UnitOfWork, parts: PostParts) -> list[Hindrance]:
     found = []
-    if (stop := await rules.find_stop(uow)) is not None:
-        found.append(_hindrance("stopped", f"publishing is stopped: {stop.reason}"))
+    block = await _find_block(uow, parts)
+    if block is not None:
+        found.append(_hindrance(STOPPED, describe(block)))
     state = PostState(parts.post.state)
     if state in _WAITING:
         found.append(_hindrance(*_WAITING[state]))
     if state in _OPEN:
         found += await _find_refusals(uow, parts)
     for delivery, account in parts.deliveries:
+        if block is None and delivery.state == DeliveryState.PLANNED:
+            stops = await release.find_stops(uow, [delivery])
+            found += [_hindrance(each.code, each.message, account.code) for each in stops.values()]
         found += await _find_on_account(uow, delivery, account)
     return found
+
+
+async def _find_block(uow: UnitOfWork, parts: PostParts) -> Restriction | None:
+    """The posture that forbids the whole post at its time, wherever it goes."""
+    anywhere = Departure(
+        post_class=parts.post.post_class,
+        mission_paths=(parts.mission.path,),
+        account_id=None,
+        language="",
+        at=max(uow.now, parts.post.due_at or uow.now),
+    )
+    return find_block(await rules.load_postures(uow), anywhere)
 
 
 async def _find_on_account(

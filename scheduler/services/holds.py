@@ -20,6 +20,7 @@ class Claimed:
 
     delivery_id: UUID
     account_id: UUID
+    server: str  #: where the account is
     fence: int
     due_at: datetime
     due_at_s: float  #: the same instant on this host's monotonic clock

@@ -12,6 +12,7 @@ from uuid import UUID
 from adapters.base import Credentials, Published, ReadBack
 from adapters.errors import AdapterError
 from scheduler.canonical import JsonObject
+from scheduler.clock import iso
 from scheduler.db import accounts, deliveries, moves
 from scheduler.db.moves import PlannedMove
 from scheduler.db.tables import Account, Attempt, Delivery
@@ -91,6 +92,7 @@ async def _build_look(
         claimed=Claimed(
             delivery_id=delivery.id,
             account_id=account.id,
+            server=account.base_url,
             fence=delivery.fence,
             due_at=delivery.due_at or uow.now,
             due_at_s=uow.read_at_s,
@@ -114,6 +116,7 @@ async def record_found(uow: UnitOfWork, look: Look, found: Published | None) -> 
     attempt = await last_attempt(uow, delivery)
     if found is None:
         end_attempt(attempt, uow.now, "absent")
+        _keep(attempt, uow.now, saw="absent")
         await deliveries.move(
             uow,
             delivery,
@@ -126,6 +129,7 @@ async def record_found(uow: UnitOfWork, look: Look, found: Published | None) -> 
         uow.wake(delivery.account_id, uow.now)
         return
     end_attempt(attempt, uow.now, "found", remote_id=found.remote_id)
+    _keep(attempt, uow.now, saw="public", url=found.url)
     parts = len(rendering.parts_of(delivery))
     await moves.write(uow, [plan_part(uow, delivery, found, parts)])
     await close_if_settled(uow, [delivery.post_id])
@@ -134,6 +138,15 @@ async def record_found(uow: UnitOfWork, look: Look, found: Published | None) -> 
 async def record_no_answer(uow: UnitOfWork, look: Look, error: AdapterError) -> None:
     """A look that could not tell: again later, and after some times a person has to look."""
     delivery, _ = await locked(uow, look.claimed)
+    attempt = await last_attempt(uow, delivery)
+    _keep(
+        attempt,
+        uow.now,
+        saw="no_answer",
+        code=error.code,
+        message=str(error),
+        evidence=dict(error.evidence),
+    )
     looks = int(delivery.progress.get("looks", 0)) + 1
     if looks >= _MOST_LOOKS:
         message = f"the platform could not be asked: {error}"
@@ -164,13 +177,15 @@ async def record_read_back(
         if delivery is None:
             told.append(deliveries.passed_on(look.claimed.delivery_id))
             continue
-        planned.append(_plan_read_back(uow, delivery, seen))
+        planned.append(await _plan_read_back(uow, delivery, seen))
         told.append(None)
     await moves.write(uow, planned)
     return told
 
 
-def _plan_read_back(uow: UnitOfWork, delivery: Delivery, seen: Sequence[ReadBack]) -> PlannedMove:
+async def _plan_read_back(
+    uow: UnitOfWork, delivery: Delivery, seen: Sequence[ReadBack]
+) -> PlannedMove:
     evidence = [f"sha256:{part.evidence_sha256}" for part in seen]
     differences = [
         f"{index}:{code}"
@@ -180,6 +195,8 @@ def _plan_read_back(uow: UnitOfWork, delivery: Delivery, seen: Sequence[ReadBack
     if not differences:
         detail: JsonObject = {"evidence": evidence}
         return moves.plan(uow, delivery, DeliveryMove.VERIFY, detail=detail, wake_at=None)
+    attempt = await last_attempt(uow, delivery)
+    _keep(attempt, uow.now, saw="drift", message=", ".join(differences))
     return moves.plan(
         uow,
         delivery,
@@ -188,6 +205,15 @@ def _plan_read_back(uow: UnitOfWork, delivery: Delivery, seen: Sequence[ReadBack
         reason="drift: " + ", ".join(differences),
         wake_at=None,
     )
+
+
+def _keep(attempt: Attempt, now: datetime, **seen: object) -> None:
+    """Keep with the attempt what a look has shown, for the person who has to decide.
+
+    A read-back that shows what was approved is on record with its move, and is not kept twice.
+    """
+    looks = [*attempt.evidence.get("looks", []), {"at": iso(now), **seen}]
+    attempt.evidence = {**attempt.evidence, "looks": looks}
 
 
 async def _can_look(
@@ -203,13 +229,6 @@ async def _can_look(
         message = "the platform offers no look-up; somebody has to look"
         await hold(uow, delivery, Obstacle(code="outcome_unknown", message=message))
     return can.lookup
-
-
-async def keep_session(uow: UnitOfWork, kit: Kit, look: Look, credentials: Credentials) -> None:
-    """Seal a session that a look had to renew: the old one may be worthless now."""
-    account = await uow.session.get_one(Account, look.claimed.account_id)
-    if credentials.session is not None:
-        await secrets.seal(uow, kit, account, "session", credentials.session, actor=None)
 
 
 def _published(receipt: dict[str, Any]) -> Published:

@@ -7,7 +7,7 @@ committed before the first byte leaves, and every write carries the fence of the
 import hashlib
 import hmac
 import json
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import asdict, dataclass
 from datetime import datetime, timedelta
 from typing import Any, Final, TypeVar
@@ -27,7 +27,7 @@ from scheduler.domain.lateness import Timing
 from scheduler.services import release, rendering, secrets
 from scheduler.services.holds import Claimed, locked
 from scheduler.services.kit import Kit
-from scheduler.services.release import Bench, Clearance, Obstacle
+from scheduler.services.release import Bench, Clearance, Obstacle, approved_due, due
 from scheduler.services.rendering import PayloadPart
 
 #: How much longer than the platform's time-out a lease lasts (R2): the record is written within it.
@@ -54,7 +54,8 @@ class Work:
     part: int
     parts: int
     key: str
-    created_at: datetime
+    approved_for: datetime  #: the instant that was approved: later tries do not change it
+    created_at: datetime  #: the instant for which it is due now
     media_receipts: dict[str, Any]
     parent: Any
     root: Any
@@ -74,20 +75,27 @@ class Intent:
 
 
 async def claim(
-    uow: UnitOfWork, *, worker: str, ahead: timedelta, limit: int
+    uow: UnitOfWork, *, worker: str, ahead: timedelta, limit: int, full: Iterable[str] = ()
 ) -> tuple[Claimed, ...]:
+    """Take what is due within `ahead`, but nothing on a server that is `full`."""
     found = await deliveries.claim(
-        uow, worker=worker, ahead=ahead, lease=ahead + CLAIM_LEASE, limit=limit
+        uow,
+        worker=worker,
+        until=uow.now + ahead,
+        lease=ahead + CLAIM_LEASE,
+        limit=limit,
+        full=full,
     )
     return tuple(
         Claimed(
             delivery_id=delivery.id,
             account_id=delivery.account_id,
+            server=server,
             fence=delivery.fence,
             due_at=delivery.wake_at or uow.now,
             due_at_s=uow.read_at_s + ((delivery.wake_at or uow.now) - uow.now).total_seconds(),
         )
-        for delivery in found
+        for delivery, server in found
     )
 
 
@@ -105,12 +113,10 @@ async def prepare(
         verdict = bench.judge(case)
         if not isinstance(verdict, Clearance) and verdict is not Timing.EARLY:
             return verdict
-        progress = dict(case.delivery.progress)
-        progress.setdefault("created_at", iso(max(uow.now, claimed.due_at)))
         credentials = secrets.open_found(kit, case.account, sealed)
-        work = _build_work(kit, case, claimed, credentials, progress, uow.now)
+        work = _build_work(kit, case, claimed, credentials, uow.now)
         if case.delivery.state == DeliveryState.CLAIMED:
-            planned.append(moves.plan(uow, case.delivery, DeliveryMove.PREPARE, progress=progress))
+            planned.append(moves.plan(uow, case.delivery, DeliveryMove.PREPARE))
         return work
 
     told = _each(claims, one)
@@ -146,12 +152,12 @@ def _build_work(
     case: Case,
     claimed: Claimed,
     credentials: Credentials,
-    progress: Mapping[str, Any],
     now: datetime,
 ) -> Work:
     delivery, platform = case.delivery, case.account.platform
-    parts = rendering.parts_of(delivery)
+    progress, parts = delivery.progress, rendering.parts_of(delivery)
     receipts = progress.get("parts", [])
+    step = timedelta(milliseconds=delivery.next_part)
     return Work(
         claimed=claimed,
         platform=platform,
@@ -160,7 +166,8 @@ def _build_work(
         part=delivery.next_part,
         parts=len(parts),
         key=idempotency_key(str(delivery.id), case.post.revision, delivery.next_part),
-        created_at=from_iso(progress["created_at"]) + timedelta(milliseconds=delivery.next_part),
+        approved_for=approved_due(case) + step,
+        created_at=due(case) + step,
         media_receipts={
             media.sha256: kept["ref"]
             for media in parts[delivery.next_part].media

@@ -5,14 +5,15 @@ from dataclasses import dataclass
 from datetime import datetime
 from uuid import UUID
 
-from scheduler.db import cases, rules
+from scheduler.db import cases, postures, rules
 from scheduler.db.cases import Case
 from scheduler.db.posts import PostParts
-from scheduler.db.tables import Approval, Delivery, PolicyVersion, Post, Posture
+from scheduler.db.tables import Approval, Delivery, PolicyVersion
 from scheduler.db.uow import UnitOfWork
 from scheduler.domain.lateness import Timing, timing, window_end
 from scheduler.domain.people import Permission
 from scheduler.domain.post_flow import PostState
+from scheduler.domain.posture import STOPPED, describe, find_block
 from scheduler.services import judging, rendering
 
 
@@ -30,7 +31,6 @@ class Clearance:
 
     digest: str
     approval_id: UUID
-    approved_at: datetime
     policy: str
 
 
@@ -39,21 +39,20 @@ class Bench:
     """Deliveries to be judged, with what is in force for everybody; all read in one transaction."""
 
     now: datetime
-    stop: Posture | None
+    stops: Mapping[UUID, Obstacle]  #: by delivery: the posture that forbids it
     policy: PolicyVersion
     cases: Mapping[UUID, Case]
     changes: Mapping[UUID, Obstacle | None]  #: by post: is its content still what was approved
 
     def clear(self, case: Case) -> Clearance | Obstacle:
         """Check posture, account, content, approval, roles and policy; the time is another question."""
-        if self.stop is not None:
-            message = f"publishing is stopped: {self.stop.reason}"
-            return Obstacle(code="stopped", message=message)
+        if (stop := self.stops.get(case.delivery.id)) is not None:
+            return stop
         if case.account.state != "active":
             return Obstacle(code="account_out_of_service", message=case.account.state_reason)
         if case.post.state != PostState.SCHEDULED:
             return Obstacle(code="post_not_scheduled", message=f"the post is {case.post.state}")
-        if (changed := self.changes[case.post.id]) is not None:
+        if (changed := self.changes[case.post.id] or _find_flaw(case)) is not None:
             return changed
         approval = _find_valid_approval(case, self.now)
         if isinstance(approval, Obstacle):
@@ -65,9 +64,7 @@ class Bench:
         cleared = self.clear(case)
         if isinstance(cleared, Obstacle):
             return cleared
-        verdict = judge_time(
-            now=self.now, post=case.post, delivery=case.delivery, approved_at=cleared.approved_at
-        )
+        verdict = _judge_time(case, self.now)
         return cleared if verdict is Timing.IN_TIME else verdict
 
 
@@ -76,7 +73,7 @@ async def load(uow: UnitOfWork, deliveries: Collection[Delivery]) -> Bench:
     parts = {case.post.id: case.parts for case in found.values()}
     return Bench(
         now=uow.now,
-        stop=await rules.find_stop(uow),
+        stops=await find_stops(uow, deliveries),
         policy=await rules.get_policy(uow),
         cases=found,
         changes={post_id: _find_change(each) for post_id, each in parts.items()},
@@ -89,14 +86,42 @@ async def clear(uow: UnitOfWork, delivery: Delivery) -> Clearance | Obstacle:
     return bench.clear(bench.cases[delivery.id])
 
 
-def judge_time(*, now: datetime, post: Post, delivery: Delivery, approved_at: datetime) -> Timing:
+async def find_stops(uow: UnitOfWork, deliveries: Collection[Delivery]) -> dict[UUID, Obstacle]:
+    """The postures that forbid these deliveries at their times, which may be some seconds ahead.
+
+    What is asked ahead is asked again at the intent; there an instant ahead is early, and does not leave.
+    """
+    in_force = await rules.load_postures(uow)
+    if not in_force:
+        return {}
+    departures = await postures.load_departures(uow, [each.id for each in deliveries])
+    blocks = {key: find_block(in_force, each) for key, each in departures.items()}
+    return {
+        key: Obstacle(code=STOPPED, message=describe(block))
+        for key, block in blocks.items()
+        if block is not None
+    }
+
+
+def approved_due(case: Case) -> datetime:
+    """The instant that was approved; at once means when somebody decided so."""
+    decided = (each.decided_at for each in case.approvals if each.digest == case.post.digest)
+    return case.post.due_at or min(decided)
+
+
+def due(case: Case) -> datetime:
+    """When it is to leave: the approved instant, or a later one to which somebody released it."""
+    approved = approved_due(case)
+    return max(approved, case.delivery.due_at or approved)
+
+
+def _judge_time(case: Case, now: datetime) -> Timing:
     """By the times that were approved; a changed row cannot make a delivery early or long-lived."""
-    approved_due = post.due_at or approved_at
     return timing(
         now=now,
-        due_at=max(approved_due, delivery.due_at or approved_due),
-        late_minutes=post.late_minutes,
-        expires_at=window_end(due_at=approved_due, not_after=post.not_after),
+        due_at=due(case),
+        late_minutes=case.post.late_minutes,
+        expires_at=window_end(due_at=approved_due(case), not_after=case.post.not_after),
     )
 
 
@@ -108,6 +133,24 @@ def _find_change(parts: PostParts) -> Obstacle | None:
         return Obstacle(code="content_changed", message=f"the stored post cannot be read: {exc}")
     if digest != parts.post.digest:
         return Obstacle(code="content_changed", message="the content is not what was approved")
+    return None
+
+
+def _find_flaw(case: Case) -> Obstacle | None:
+    """Is the next part really the next? The tries say so, because anybody may have edited the progress."""
+    delivery = case.delivery
+    public = {
+        each.part: each.evidence.get("remote_id")
+        for each in case.attempts
+        if each.outcome in {"sent", "found"}
+    }
+    receipts = delivery.progress.get("parts", [])
+    told = {part: receipt.get("id") for part, receipt in enumerate(receipts)}
+    if told != public or len(told) != delivery.next_part:
+        message = "what it says of its public parts is not what its tries say"
+        return Obstacle(code="progress_changed", message=message)
+    if any(each.outcome is None for each in case.attempts):
+        return Obstacle(code="progress_changed", message="it has a try whose end is not recorded")
     return None
 
 
@@ -139,6 +182,5 @@ def _judge_policy(case: Case, policy: PolicyVersion, approval: Approval) -> Clea
     return Clearance(
         digest=approval.digest,
         approval_id=approval.id,
-        approved_at=approval.decided_at,
         policy=policy.digest,
     )

@@ -19,8 +19,14 @@ from scheduler.vault.envelope import Context, WrappedKey
 async def seal(
     uow: UnitOfWork, kit: Kit, account: Account, kind: str, secret: str, *, actor: Actor | None
 ) -> None:
-    """Seal a `secret` or `session` for the account; an older one of the kind is overwritten."""
-    found = await accounts.find_sealed(uow, account.id, kind)
+    """Seal a `secret` or `session` for the account; an older one of the kind is overwritten.
+
+    Raises:
+        ValueError: nothing to seal: an empty answer never overwrites a good sign-in.
+    """
+    if not secret:
+        raise ValueError(f"an empty {kind} is not sealed")
+    found = await accounts.find_sealed(uow, account.id, kind, lock=True)
     if found is None:
         key = await _data_key(uow, kit, account)
         row = SealedToken(

@@ -210,11 +210,17 @@ def _check_access(path: Path, status: os.stat_result) -> None:
         raise KeyFilePermissionsError(f"{path} is not a plain file")
     if status.st_uid not in {os.geteuid(), 0}:
         raise KeyFilePermissionsError(f"{path} belongs to another user")
-    if status.st_mode & _CLOSED_TO_OTHERS:
+    if status.st_mode & _CLOSED_TO_OTHERS and not _is_credential(status):
         mode = stat.S_IMODE(status.st_mode)
         raise KeyFilePermissionsError(
             f"{path} is open to others (mode {mode:04o}); run: chmod 600 {path}"
         )
+
+
+def _is_credential(status: os.stat_result) -> bool:
+    """As systemd leaves it for a service: root's, with an access list whose mask stands where the group's bits are."""
+    is_roots = (status.st_uid, status.st_gid) == (0, 0)
+    return is_roots and stat.S_IMODE(status.st_mode) == stat.S_IRUSR | stat.S_IRGRP
 
 
 def _write_beside(path: Path, data: bytes) -> Path:

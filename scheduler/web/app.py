@@ -2,12 +2,15 @@
 
 import asyncio
 import json
+from functools import partial
 from typing import Final
 
 import structlog
 from aiohttp import web
 
 from scheduler.app import VERSION, App
+from scheduler.notify import Notifier, Watchdog
+from scheduler.settings import ServiceManager
 from scheduler.web import health, openapi
 from scheduler.web.api.table import ROUTES
 from scheduler.web.dispatch import Endpoint
@@ -80,6 +83,7 @@ async def serve(app: App, host: str, port: int, stopping: asyncio.Event) -> None
     try:
         await web.TCPSite(runner, host, port).start()
         log.info("web.listening", host=host, port=port)
-        await stopping.wait()
+        look = partial(health.find_trouble, app)
+        await Watchdog(Notifier(ServiceManager.find()), look).run(stopping)
     finally:
         await runner.cleanup()

@@ -7,7 +7,7 @@ from aiohttp import web
 from sqlalchemy.exc import DBAPIError
 
 from scheduler.app import App
-from scheduler.audit.record import parse_record
+from scheduler.audit.parsing import MalformedError
 from scheduler.db import log, migrate
 from scheduler.db.uow import DatabaseUnavailableError
 
@@ -34,8 +34,17 @@ async def _schema(app: App) -> str:
 
 async def _sequencer(app: App) -> str:
     async with app.open_uow.read() as uow:
-        waiting = await log.find_unsealed(uow, limit=1)
-        if not waiting:
-            return "ok"
-        lag = uow.now - parse_record(bytes(waiting[0].body)).at
+        try:
+            lag = await log.find_lag(uow)
+        except MalformedError:
+            return "a record cannot be sealed"
     return "ok" if lag <= MOST_LAG else f"behind by {int(lag.total_seconds())} s"
+
+
+async def find_trouble(app: App) -> str:
+    """What keeps this process from being of use, for its watchdog: without the database it serves nobody."""
+    try:
+        async with app.open_uow.read():
+            return ""
+    except DatabaseUnavailableError:
+        return "the database does not answer"

@@ -1,11 +1,9 @@
-"""What Prometheus asks for; each application has a registry of its own."""
+"""What Prometheus asks for; each application counts its own requests."""
 
-from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
+from prometheus_client import CollectorRegistry, Counter, Histogram, generate_latest
 
 from scheduler.app import App
-from scheduler.db import deliveries, log
-from scheduler.db.uow import DatabaseUnavailableError
-from scheduler.domain.delivery_flow import DeliveryState
+from scheduler.web.figures import build_registry
 
 
 class Metrics:
@@ -25,35 +23,11 @@ class Metrics:
             ["route"],
             registry=self._registry,
         )
-        self._deliveries = Gauge(
-            "chancery_deliveries",
-            "Deliveries by state.",
-            ["state"],
-            registry=self._registry,
-        )
-        self._unsealed = Gauge(
-            "chancery_audit_unsealed_records",
-            "Records that wait for the sequencer.",
-            registry=self._registry,
-        )
-        self._database = Gauge(
-            "chancery_database_up", "Whether the database answered.", registry=self._registry
-        )
 
     def count(self, *, route: str, status: int, seconds: float) -> None:
         self._requests.labels(route=route, status=str(status)).inc()
         self._seconds.labels(route=route).observe(seconds)
 
     async def render(self, app: App) -> bytes:
-        """The text format, with the database's figures as of now."""
-        try:
-            async with app.open_uow.read() as uow:
-                amounts = await deliveries.count_by_state(uow)
-                self._unsealed.set(await log.count_unsealed(uow))
-        except DatabaseUnavailableError:
-            self._database.set(0)
-        else:
-            self._database.set(1)
-            for state in DeliveryState:
-                self._deliveries.labels(state=state.value).set(amounts.get(state, 0))
-        return generate_latest(self._registry)
+        """The text format: the installation's figures as of now, then this process's own."""
+        return generate_latest(await build_registry(app)) + generate_latest(self._registry)

@@ -25,6 +25,8 @@ from scheduler.db.uow import UnitOfWork
 from scheduler.domain.people import Actor
 from scheduler.errors import ChanceryError
 from scheduler.practice.network import PracticeNetwork
+from scheduler.services import holds, publishing
+from scheduler.services.release import Obstacle
 from scheduler.settings import Settings
 from scheduler.vault.keyfile import KeyRing
 from tests.support.postgres import TestPostgres
@@ -158,6 +160,21 @@ async def refused(world: World, code: str) -> AsyncIterator[pytest.ExceptionInfo
             yield caught  # type: ignore[misc] - filled when the block has ended
         assert caught.value.code == code, str(caught.value)
     assert actions == [], "a refusal left records"
+
+
+async def come_due(world: World) -> None:
+    """Whatever is due is prepared, and held for what stands against it."""
+    kit = world.app.kit
+    while True:
+        async with world.app.open_uow() as uow:
+            claims = await publishing.claim(uow, worker="test", ahead=timedelta(0), limit=50)
+        if not claims:
+            return
+        for claimed in claims:
+            async with world.app.open_uow() as uow:
+                [why] = await publishing.prepare(uow, kit, [claimed])
+                assert isinstance(why, Obstacle)
+                await holds.turn_away(uow, claimed, why)
 
 
 async def _newest(world: World) -> int:

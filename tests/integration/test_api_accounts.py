@@ -181,3 +181,17 @@ async def test_a_stored_picture_that_was_changed_or_lost_is_not_given_out(api: A
     assert (corrupt.status, corrupt.code) == (503, "media_corrupt")
     file.unlink()
     assert (await officer.get(f"/media/{stored['sha256']}")).code == "media_missing"
+
+
+async def test_an_admin_tells_when_a_token_ends_and_everybody_sees_it(api: Api) -> None:
+    account_id = api.world.accounts["hq.mastodon"]
+    path, ends = f"/accounts/{account_id}/expiry", "2027-05-01T00:00:00+02:00"
+    told = (await api.as_("bizjak").post(path, {"ends_at": ends})).of(200)
+    assert told["sign_in_ends_at"] == "2027-04-30T22:00:00Z"
+    listed = (await api.as_("hocevar").get("/accounts")).of(200)["items"]
+    assert [each["code"] for each in listed if each["sign_in_ends_at"]] == ["hq.mastodon"]
+    assert (await api.as_("hocevar").post(path, {"ends_at": ends})).code == "permission_denied"
+    assert (await api.as_("bizjak").post(path, {})).code == "body_invalid"
+    assert (await api.as_("bizjak").post(path, {"ends_at": "2027-05-01"})).code == "body_invalid"
+    taken_back = await api.as_("bizjak").post(path, {"ends_at": None})
+    assert taken_back.of(200)["sign_in_ends_at"] is None

@@ -1,4 +1,4 @@
-"""Deliveries, stop and resume, and the policy over HTTP."""
+"""Deliveries and the policy over HTTP."""
 
 from typing import Any
 from uuid import UUID, uuid4
@@ -8,6 +8,8 @@ from scheduler.db.tables import Attempt, Delivery
 from scheduler.domain.delivery_flow import DeliveryMove
 from tests.integration.api_fixtures import Api, api_fixture, site_fixture  # noqa: F401 - fixtures go by name
 from tests.support.world import POLICY
+
+LOOK = {"at": "2026-11-25T08:00:00.000000Z", "saw": "no_answer", "code": "unreachable"}
 
 
 async def _held(api: Api, *, outcome: str | None = None) -> Any:
@@ -22,7 +24,7 @@ async def _held(api: Api, *, outcome: str | None = None) -> Any:
                 Attempt(
                     delivery_id=row.id, number=1, part=0, fence=0, idempotency_key="k", request=b"{}",
                     request_sha256="0" * 64, started_at=uow.now, deadline=uow.now, outcome=outcome,
-                    code="answer_lost", message="no answer", evidence={"status": 0}, ended_at=uow.now,
+                    evidence={"status": 0, "looks": [LOOK]}, code="answer_lost", message="no answer", ended_at=uow.now,
                 )
             )  # fmt: skip
         await deliveries.move(
@@ -65,10 +67,18 @@ async def test_a_doubtful_try_is_repeated_only_when_somebody_has_looked(api: Api
     held = await _held(api, outcome="unknown")
     supervisor, path = api.as_("zorc"), f"/deliveries/{held['id']}"
     shown = (await supervisor.get(path)).of(200)
-    assert shown["attempts"][0] | {"started_at": 0, "ended_at": 0} == {
+    assert shown["attempts"][0] | {"started_at": 0, "ended_at": 0, "deadline": 0} == {
         "number": 1, "part": 0, "outcome": "unknown", "code": "answer_lost", "message": "no answer",
-        "started_at": 0, "ended_at": 0, "request_sha256": "0" * 64, "evidence": {"status": 0},
+        "started_at": 0, "ended_at": 0, "deadline": 0, "request_sha256": "0" * 64,
+        "evidence": {"status": 0}, "body": None,
+        "looks": [
+            {"at": "2026-11-25T08:00:00Z", "saw": "no_answer", "code": "unreachable",
+             "message": "", "url": None, "evidence": {}},
+        ],
     }  # fmt: skip
+    assert shown["account_url"].startswith("http")
+    with_body = (await supervisor.get(f"{path}?body=true")).of(200)
+    assert with_body["attempts"][0]["body"] == "{}"
     refused = await supervisor.post(f"{path}/retry", {"reason": "again"})
     assert (refused.status, refused.code) == (409, "maybe_public")
     assert refused.json["url"].startswith("http")
@@ -79,6 +89,7 @@ async def test_a_doubtful_try_is_repeated_only_when_somebody_has_looked(api: Api
 async def test_a_person_ends_a_delivery_for_good(api: Api) -> None:
     supervisor = api.as_("zorc")
     posted, cancelled = await _held(api, outcome="unknown"), await _held(api)
+    by_hand = await _held(api)
     path = f"/deliveries/{posted['id']}/resolve"
     body = {"reason": "posted by hand", "resolution": "posted"}
     assert (await supervisor.post(path, body)).code == "address_missing"
@@ -86,6 +97,14 @@ async def test_a_person_ends_a_delivery_for_good(api: Api) -> None:
         await supervisor.post(path, body | {"url": "https://social.karvenia.example/@hq/1"})
     ).of(200)
     assert (done["state"], done["remote_url"]) == ("sent", "https://social.karvenia.example/@hq/1")
+    assert done["reason"] == "found public, says Petra Zorc (zorc): posted by hand"
+    body = {"reason": "the server was away", "resolution": "by_hand"}
+    path = f"/deliveries/{by_hand['id']}/resolve"
+    assert (await supervisor.post(path, body)).code == "address_missing"
+    address = "https://social.karvenia.example/@hq/2"
+    done = (await supervisor.post(path, body | {"url": address})).of(200)
+    assert (done["state"], done["remote_url"]) == ("sent", address)
+    assert done["reason"] == "posted by hand, says Petra Zorc (zorc): the server was away"
     body = {"reason": "no longer needed", "resolution": "cancelled"}
     ended = (await supervisor.post(f"/deliveries/{cancelled['id']}/resolve", body)).of(200)
     assert ended["state"] == "cancelled"
@@ -102,29 +121,6 @@ async def test_deliveries_are_read_page_by_page(api: Api) -> None:
         path = f"/deliveries?limit=4&cursor={page['next']}" if page["next"] else ""
     assert len(seen) == len(set(seen)) == 6
     assert seen == sorted(seen, reverse=True)
-
-
-async def test_a_stop_says_what_it_has_caught(api: Api) -> None:
-    post = (await api.approve(await api.submitted())).of(200)
-    officer = api.as_("hocevar")
-    assert (await officer.get("/posture")).of(200) == {
-        "stopped": False,
-        "since": None,
-        "reason": None,
-        "by": None,
-    }
-    assert (await officer.post("/posture/stop", {"reason": ""})).code == "reason_missing"
-    receipt = (await officer.post("/posture/stop", {"reason": "mourning"})).of(200)
-    assert (receipt["caught"], receipt["in_flight"]) == ([post["deliveries"][0]["id"]], [])
-    shown = (await api.as_("sato").get("/posture")).of(200)
-    assert (shown["stopped"], shown["reason"], shown["by"]) == (True, "mourning", "Tina Hočevar")
-    assert shown["since"] == receipt["since"]
-    assert (await officer.post("/posture/stop", {"reason": "again"})).code == "already_stopped"
-    assert (await officer.post("/posture/resume", {"reason": "over"})).of(200)["stopped"] is False
-    assert (await officer.post("/posture/resume", {"reason": "over"})).code == "not_stopped"
-    assert (
-        await api.as_("mlakar").post("/posture/stop", {"reason": "why"})
-    ).code == "permission_denied"
 
 
 async def test_the_policy_is_read_checked_tried_and_replaced(api: Api) -> None:

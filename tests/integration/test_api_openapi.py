@@ -8,6 +8,7 @@ from collections.abc import Iterator, MutableMapping
 from concurrent.futures import Future
 from contextlib import AsyncExitStack
 from dataclasses import dataclass
+from datetime import date
 from pathlib import Path
 from typing import Any
 
@@ -26,8 +27,9 @@ from scheduler.app import application
 from scheduler.db import missions, persons
 from scheduler.domain.people import Role
 from scheduler.practice.network import PracticeNetwork
-from scheduler.services import people, sequencing
+from scheduler.services import people, sequencing, series
 from scheduler.services.people import NewGrant
+from scheduler.services.series import Repeat
 from scheduler.settings import Settings
 from scheduler.vault.keyfile import KeyRing
 from scheduler.web.api.table import ROUTES
@@ -143,6 +145,9 @@ async def _known(world: World) -> dict[str, list[str]]:
     draft, waiting = await world.draft(), await world.submit(await world.draft())
     scheduled = await world.scheduled()
     posts = [str(post.id) for post in (draft, waiting, scheduled)]
+    async with world.as_("hocevar") as (uow, actor):
+        repeat = Repeat(rule="weekly MO 09:00", starts_on=date(2090, 6, 1), count=2)
+        made = await series.repeat(uow, actor, draft.id, repeat)
     async with world.app.open_uow.read() as uow:
         grants = [
             str(grant.id)
@@ -154,6 +159,8 @@ async def _known(world: World) -> dict[str, list[str]]:
         "delivery_id": [str(each.id) for each in await world.deliveries(scheduled)],
         "account_id": [str(each) for each in world.accounts.values()],
         "grant_id": grants,
+        "series_id": [str(made.id)],
+        "rule": ["weekly MO 09:00", "monthly lastFR 02:30"],
         "code": ["sato"],
         "seq": ["0", "7"],
         "mission": ["krv.hq", "krv.kyi"],

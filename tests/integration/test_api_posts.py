@@ -380,7 +380,7 @@ async def test_explaining_names_what_a_post_waits_for(api: Api) -> None:
         (None, "stopped"),
         ("hq.mastodon", "account_out_of_service"),
     ]
-    await api.as_("hocevar").post("/posture/resume", {"reason": "over"})
+    await api.as_("zorc").post("/posture/resume", {"reason": "over"})
     await api.as_("bizjak").post(f"/accounts/{account}/resume", {"reason": "done"})
     (await api.as_("bizjak").post("/persons/zorc/deactivate")).of(200)
     assert await obstacles(post["id"]) == [("hq.mastodon", "approval_lost")]

@@ -147,6 +147,7 @@ UNUSABLE = {
     ("CHANCERY_BASE_URL", "chancery.karvenia.example"): ("web",),
     ("CHANCERY_KEY_FILE", "/etc"): ("doctor",),
     ("CHANCERY_EGRESS_ALLOW", "10.0.0.1"): ("worker",),
+    ("CHANCERY_METRICS_LISTEN", "nowhere"): ("worker",),
 }
 
 

@@ -267,27 +267,80 @@ def test_a_stop_holds_what_is_due_until_a_person_releases_or_resolves_it(
     assert supervisor.run("stop", "--reason", "state mourning").returncode == 0
     assert supervisor.refusal("stop", "--reason", "again") == "already_stopped"
     assert officer.ask("posture")["reason"] == "state mourning"
-    posts = [_submitted(karvenia, text) for text in ("Not today.", "Posted by hand.")]
-    for post in posts:
-        supervisor.ask("approval", "approve", post["id"], "--digest", post["digest"])
+    posts = _approved(karvenia, "Not today.", "Posted by hand.")
     explained = officer.ask("post", "explain", posts[0]["id"])
     assert "stopped" in {each["code"] for each in explained["obstacles"]}
-    for post in posts:
-        wait_for(lambda post=post: _delivery(karvenia, post["id"])["state"] == "held")
-    supervisor.run("resume", "--reason", "it is over")
-    held = {each["post"]: each["id"] for each in supervisor.ask("delivery", "list", "--state=held")}
-    released, by_hand = (held[post["id"]] for post in posts)
+    released, by_hand = _held(karvenia, posts)
+    assert officer.run("resume", "--reason", "it is over").returncode == 0
 
     supervisor.ask("delivery", "retry", released, "--reason", "mourning is over")
     resolve = ("delivery", "resolve", by_hand, "--reason=by hand")
+    url = "https://social.karvenia.example/1"
     assert supervisor.run(*resolve).returncode == 2
+    assert supervisor.run(*resolve, "--posted-by-hand", url, "--cancelled").returncode == 2
     assert supervisor.refusal(*resolve, "--posted") == "address_missing"
-    done = supervisor.ask(*resolve, "--posted", "--url=https://social.karvenia.example/1")
+    done = supervisor.ask(*resolve, "--posted-by-hand", url)
 
-    assert done["remote_url"] == "https://social.karvenia.example/1"
+    assert done["remote_url"] == url
+    assert "Petra Zorc" in done["reason"]
     wait_for(lambda: _delivery(karvenia, posts[0]["id"])["state"] == "verified")
-    tries = supervisor.ask("delivery", "show", released)["attempts"]
-    assert tries[-1]["outcome"] == "sent"
+    shown = supervisor.run("delivery", "show", released, "--body").stdout
+    assert "outcome        sent" in shown
+    assert '"status":"Not today."' in shown
+    assert "next: " not in shown
+
+
+def test_what_a_stop_has_held_is_released_when_another_person_has_lifted_it(
+    karvenia: Karvenia,
+) -> None:
+    officer, supervisor = karvenia["hocevar"], karvenia["zorc"]
+    stopped = supervisor.run("stop", "--reason", "a flood")
+    assert "Caught; will be held when due: 0" in stopped.stdout
+    [post] = _approved(karvenia, "Later.")
+    [held] = _held(karvenia, [post])
+    proposed = supervisor.run("resume", "--reason", "it is over")
+    assert "until another person runs" in proposed.stdout
+    assert supervisor.refusal("resume", "--reason", "it is over") == "second_person_needed"
+    assert "Petra Zorc" in officer.run("posture").stdout
+    lifted = officer.run("resume", "--reason", "it is over")
+    assert "is lifted." in lifted.stdout
+    shown = supervisor.run("delivery", "show", held).stdout
+    [words] = [line for line in shown.splitlines() if "--posture" in line]
+    release = ("delivery", "release", "--posture", words.split("--posture ")[1].split()[0])
+    assert " ".join(release[2:]) in lifted.stdout
+    assert supervisor.run(*release, "--reason=over").returncode == 2
+    receipt = supervisor.run(*release, "--reason=over", "--spread=1").stdout
+
+    assert "Released: 1" in receipt
+    assert "Still held: 0" in receipt
+    wait_for(lambda: _delivery(karvenia, post["id"])["state"] == "verified")
+
+
+def test_a_posture_names_what_it_stops_and_what_may_leave_all_the_same(
+    karvenia: Karvenia,
+) -> None:
+    post = karvenia["hocevar"].ask(
+        *DRAFT, "--at=2090-03-28T09:00", "--text=en=Far off", "--title=Far off"
+    )
+    post = karvenia["hocevar"].ask("post", "submit", post["id"])
+    karvenia["zorc"].ask("approval", "approve", post["id"], "--digest", post["digest"])
+    words = ("stop", "--kind=mourning", "--mission=krv.hq", "--account=hq.mastodon")
+    words += ("--language=en", "--except-class=consular_alert", "--except-class=condolence")
+    assert karvenia["zorc"].run(*words, "--reason=x", "--until=tomorrow").returncode == 1
+
+    stopped = karvenia["zorc"].run(*words, "--reason=flood", "--until=2091-01-01T00:00+01:00")
+
+    [row] = [line.split("\t") for line in stopped.stdout.splitlines() if "Far off" in line]
+    assert row[1:3] == ["ready", "hq.mastodon"]
+    shown = karvenia["hocevar"].run("posture").stdout
+    assert "condolence, consular_alert" in shown
+    assert "2090-12-31T23:00:00Z" in shown
+    both = karvenia["hocevar"].run("resume", "--reason=over", "--release")
+    assert both.returncode == 2
+    officer = ("resume", "--reason=over", "--release", "--spread-minutes=5")
+    assert karvenia["hocevar"].refusal(*officer) == "permission_denied"
+    assert karvenia["hocevar"].run("resume", "--reason=over").returncode == 0
+    assert karvenia["hocevar"].ask("posture")["postures"] == []
 
 
 def test_the_log_is_exported_and_verified_offline_and_a_changed_record_is_named(
@@ -411,3 +464,18 @@ def _delivery(karvenia: Karvenia, post_id: str) -> dict[str, Any]:
     [delivery] = karvenia["hocevar"].ask("post", "show", post_id)["deliveries"]
     found: dict[str, Any] = delivery
     return found
+
+
+def _approved(karvenia: Karvenia, *said: str) -> list[dict[str, Any]]:
+    """Posts to go at once, which a supervisor has approved."""
+    posts = [_submitted(karvenia, text) for text in said]
+    for post in posts:
+        karvenia["zorc"].ask("approval", "approve", post["id"], "--digest", post["digest"])
+    return posts
+
+
+def _held(karvenia: Karvenia, posts: list[dict[str, Any]]) -> list[str]:
+    """Their deliveries, once they are held."""
+    for post in posts:
+        wait_for(lambda post=post: _delivery(karvenia, post["id"])["state"] == "held")
+    return [_delivery(karvenia, post["id"])["id"] for post in posts]

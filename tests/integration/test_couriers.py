@@ -10,7 +10,7 @@ import pytest
 from sqlalchemy import update
 from sqlmodel import col, select
 
-from adapters.base import Adapter, Published
+from adapters.base import Adapter, Published, ReadBack
 from adapters.errors import UnavailableError
 from scheduler.clock import monotonic_s
 from scheduler.db import accounts
@@ -167,6 +167,31 @@ async def test_a_look_that_cannot_tell_is_repeated_and_then_brought_to_a_person(
         await Looker(world.app.open_uow, kit).look_at(claimed.delivery_id)
         states.append((await _the(world, claimed)).state)
     assert states == ["unknown"] * 7 + ["held"]
+    code = {"UnavailableError": "unreachable", "RuntimeError": "internal_error"}
+    async with world.app.open_uow.read() as uow:
+        attempt = (await uow.session.scalars(select(Attempt))).one()
+    seen = [(each["saw"], each["code"]) for each in attempt.evidence["looks"]]
+    assert seen == [("no_answer", code[type(error).__name__])] * 8
+
+
+async def test_what_a_read_back_shows_to_be_different_is_kept_for_people(world: World) -> None:
+    await world.scheduled()
+    claimed = await _claimed(world)
+    assert (await _deliver(world, world.app.kit, claimed)).state == "sent"
+    seen = ReadBack(found=True, differences=("text", "media"), evidence_sha256="0" * 64)
+
+    async def read_back(*_: object) -> ReadBack:
+        return seen
+
+    kit = _kit(world, "read_back", read_back)
+    async with world.app.open_uow() as uow:
+        await uow.session.execute(update(Delivery).values(wake_at=uow.now))
+    await Looker(world.app.open_uow, kit).look_at(claimed.delivery_id)
+    assert (await _the(world, claimed)).state == "drifted"
+    async with world.app.open_uow.read() as uow:
+        attempt = (await uow.session.scalars(select(Attempt))).one()
+    [kept] = attempt.evidence["looks"]
+    assert (kept["saw"], kept["message"]) == ("drift", "0:text, 0:media")
 
 
 async def test_a_look_seals_the_session_that_it_had_to_renew(world: World) -> None:

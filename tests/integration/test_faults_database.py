@@ -3,9 +3,11 @@
 import asyncio
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from datetime import datetime, timedelta
 
 import pytest
 
+from scheduler.clock import utc_now
 from scheduler.db.engine import build_engine
 from scheduler.db.migrate import upgrade
 from scheduler.practice.admin import Turn
@@ -88,6 +90,27 @@ async def test_what_was_in_flight_when_postgresql_stayed_away_beyond_the_lease_i
     await yard.assert_once()
 
 
+@pytest.mark.parametrize("database", ["postgresql"])
+@pytest.mark.timeout(120)
+async def test_a_worker_cut_off_from_the_database_after_its_claim_sends_nothing(
+    yard: Yard, postgres: TestPostgres
+) -> None:
+    """It cannot see whether publishing is stopped, so it does not publish, however fresh its claim is."""
+    await yard.schedule("Due while cut off", "hq.mastodon", "hq.bluesky", in_s=5)
+    with yard.worker(patience=(10, 2, 30)) as worker:
+        await until(lambda: _are_prepared(yard, 2), "both prepared")
+        due = max(each.due_at for each in await yard.deliveries() if each.due_at is not None)
+        postgres.kill()
+        await until(lambda: _is_past(due + timedelta(seconds=2)), "their time")
+        away = worker.events()["database.unavailable"]
+        await yard.until_logged(worker, "database.unavailable", away + 2)
+        assert worker.lives
+        assert not yard.practice.published()
+    postgres.start()
+    assert await yard.states() == ["preparing", "preparing"]
+    assert {each.attempts for each in await yard.deliveries()} == {0}
+
+
 @pytest.mark.parametrize("database", ["sqlite"])
 @pytest.mark.timeout(120)
 async def test_a_full_disk_at_the_record_of_the_intent_keeps_every_post_at_home_until_there_is_space(
@@ -149,6 +172,10 @@ async def _failed_or_held(yard: Yard, worker: WorkerProcess) -> bool:
 async def _recorded(yard: Yard, said: str) -> bool:
     found = {yard.expected[each.post_id]: each.state for each in await yard.deliveries()}
     return found[said] in {"sent", "verified"}
+
+
+async def _is_past(moment: datetime) -> bool:
+    return utc_now() > moment
 
 
 async def _are_prepared(yard: Yard, count: int) -> bool:

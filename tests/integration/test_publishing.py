@@ -8,7 +8,7 @@ import pytest
 from sqlalchemy import text, update
 from sqlmodel import col
 
-from scheduler.clock import utc_now
+from scheduler.clock import iso, utc_now
 from scheduler.db import deliveries as rows
 from scheduler.db import persons
 from scheduler.db.tables import Account, Approval, Attempt, Delivery, Post
@@ -108,8 +108,11 @@ async def test_an_ambiguous_answer_is_looked_up_and_never_blindly_repeated(
         [delivery] = await world.settle(post, _done, within_s=40)
     assert delivery.state == "verified", delivery.reason
     assert len(_texts(world)) == 1
-    outcomes = [each.outcome for each in await _attempts(world, delivery)]
-    assert outcomes in (["found"], ["absent", "sent"])
+    attempts = await _attempts(world, delivery)
+    assert [each.outcome for each in attempts] in (["found"], ["absent", "sent"])
+    *_, look = attempts[0].evidence["looks"]
+    assert look["saw"] == {"found": "public", "absent": "absent"}[str(attempts[0].outcome)]
+    assert look["at"] >= iso(attempts[0].deadline)
 
 
 @pytest.mark.timeout(180)
@@ -200,7 +203,7 @@ async def test_a_stop_holds_what_comes_due_and_resume_releases_nothing(world: Wo
     async with world.working():
         [delivery] = await world.settle(post, _done)
         assert delivery.state == "held"
-        async with world.as_("zorc") as (uow, actor):
+        async with world.as_("vidmar") as (uow, actor):
             await postures.resume(uow, actor, reason="over")
         [delivery] = await world.deliveries(post)
     assert delivery.state == "held"

@@ -7,6 +7,8 @@ import signal
 import subprocess
 import tempfile
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Final, Self
 from uuid import uuid4
@@ -71,6 +73,22 @@ class TestPostgres:
     def kill(self) -> None:
         """Take the server away as a power cut does, and keep the data."""
         self._end(signal.SIGKILL)
+
+    @contextmanager
+    def frozen(self) -> Iterator[None]:
+        """Every process of the server stands still: connections stay open, and nothing answers."""
+        if self._process is None:
+            raise RuntimeError("start the server first")
+        pid = self._process.pid
+        children = Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
+        everybody = [pid, *map(int, children)]
+        for each in everybody:
+            os.kill(each, signal.SIGSTOP)
+        try:
+            yield
+        finally:
+            for each in everybody:
+                os.kill(each, signal.SIGCONT)
 
     def stop(self) -> None:
         """Shut down at once and leave nothing on the disk."""

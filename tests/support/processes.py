@@ -200,6 +200,11 @@ class PracticeProcess:
         for platform in Platform:
             self._ask(platform, "DELETE", "knobs")
 
+    def knobs(self, platform: Platform) -> list[dict[str, Any]]:
+        """The knobs that are turned now; a count is what is left of it."""
+        found: list[dict[str, Any]] = self._ask(platform, "GET", "knobs")["knobs"]
+        return found
+
     def log(self) -> list[Effect]:
         entries = self._ask(Platform.MASTODON, "GET", "log")["entries"]
         return [read_effect(entry) for entry in entries]

@@ -11,7 +11,9 @@ from pkgutil import walk_packages
 from typing import Final
 
 import scheduler
+from scheduler.commands.advice import FINDINGS
 from scheduler.domain import delivery_flow, post_flow
+from scheduler.domain.alerts import WORDS
 from scheduler.errors import ChanceryError
 from scheduler.settings import Settings
 
@@ -79,6 +81,21 @@ def build_delivery_moves() -> str:
     return _draw(("move", "from", "to"), rows)
 
 
+def build_findings() -> str:
+    """What the doctor can say; a refusal speaks for itself, so its general meaning stands here."""
+    meanings = {each.code: _meaning(each) for each in find_errors()}
+    rows = [
+        (each.check, f"`{each.code}`", each.result, each.says or meanings[each.code], each.do)
+        for each in FINDINGS
+    ]
+    return _draw(("check", "code", "result", "it says", "what to do"), rows)
+
+
+def build_alert_kinds() -> str:
+    rows = [(f"`{kind}`", words.headline, words.what) for kind, words in WORDS.items()]
+    return _draw(("kind", "headline", "what it says"), rows)
+
+
 def build_dependencies() -> str:
     """The release is the lock's, the licence the package's own word; the reason stands in the document already."""
     old = DEPENDENCIES.place()[1]
@@ -136,7 +153,9 @@ TABLES: Final = (
     Table("docs/errors.md", "errors", build_errors),
     Table("docs/lifecycle.md", "post moves", build_post_moves),
     Table("docs/lifecycle.md", "delivery moves", build_delivery_moves),
+    Table("docs/alerts.md", "alert kinds", build_alert_kinds),
     DEPENDENCIES,
+    Table("docs/operations.md", "findings", build_findings),
 )
 
 if __name__ == "__main__":

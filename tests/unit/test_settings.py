@@ -32,6 +32,8 @@ def test_without_any_variable_everything_is_embedded_and_local(nothing_set: Path
     assert settings.public_url == "http://localhost:8700"
     assert settings.egress_pairs == frozenset()
     assert settings.log_level == "INFO"
+    assert settings.metrics_address is None
+    assert (settings.smtp_url, settings.alert_webhook_url, settings.alert_to) == (None, None, ())
 
 
 def test_the_key_file_lies_outside_of_the_data_by_default() -> None:
@@ -56,7 +58,14 @@ GIVEN = {
     "base_url": "https://posts.karvenia.example/",
     "listen": "0.0.0.0:8080",
     "egress_allow": "127.0.0.1:9000, 10.1.2.3:443,",
+    "preflight_minutes": "30",
     "log_level": "WARNING",
+    "metrics_listen": "127.0.0.1:8701",
+    "smtp_url": "smtp://chancery:p@mail.karvenia.example:587",
+    "alert_from": "chancery@karvenia.example",
+    "alert_to": "duty@karvenia.example, night@karvenia.example,",
+    "alert_webhook_url": "https://duty.karvenia.example/chancery",
+    "alert_webhook_secret": "whsec_S2FydmVuaWEtdGVzdHMtc2lnbi10aGVpci1hbGVydHM=",
 }
 
 
@@ -75,6 +84,11 @@ def test_every_variable_is_read(monkeypatch: pytest.MonkeyPatch) -> None:
     assert settings.listen_address == ("0.0.0.0", 8080)
     assert settings.egress_pairs == {("127.0.0.1", 9000), ("10.1.2.3", 443)}
     assert settings.log_level == "WARNING"
+    assert settings.metrics_address == ("127.0.0.1", 8701)
+    assert settings.alert_from == GIVEN["alert_from"]
+    assert settings.alert_to == ("duty@karvenia.example", "night@karvenia.example")
+    for name in ("smtp_url", "alert_webhook_url", "alert_webhook_secret"):
+        assert getattr(settings, name).get_secret_value() == GIVEN[name]
 
 
 def test_every_setting_says_what_it_is_for() -> None:
@@ -175,6 +189,9 @@ def test_an_ipv6_address_stands_in_brackets() -> None:
 def test_secrets_are_not_printed(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("CHANCERY_DATABASE_URL", f"postgresql://chancery:{PASSWORD}@db/chancery")
     monkeypatch.setenv("CHANCERY_REDIS_URL", f"redis://:{PASSWORD}@redis:6379/0")
+    monkeypatch.setenv("CHANCERY_SMTP_URL", f"smtps://chancery:{PASSWORD}@mail.karvenia.example")
+    monkeypatch.setenv("CHANCERY_ALERT_WEBHOOK_URL", f"https://duty.karvenia.example/{PASSWORD}")
+    monkeypatch.setenv("CHANCERY_ALERT_WEBHOOK_SECRET", f"whsec_{PASSWORD}")
     settings = Settings()
     assert PASSWORD in settings.sqlalchemy_url
     for shown in (repr(settings), str(settings), settings.model_dump_json(), f"{settings!s}"):

@@ -4,6 +4,7 @@ A `table=True` model validates nothing: requests are parsed elsewhere (`schedule
 constraints; the invariants that no code may break stand here as well, by name.
 """
 
+from scheduler.db.tables.alerts import OutboundEvent, OutboundSend, SignOfLife
 from scheduler.db.tables.base import Base
 from scheduler.db.tables.log import AuditHead, AuditLeaf, AuditNode, AuditOutbox, Checkpoint
 from scheduler.db.tables.organisation import (
@@ -30,6 +31,7 @@ from scheduler.db.tables.posts import (
     PostText,
     Variant,
 )
+from scheduler.db.tables.timing import Occurrence, Preflight, Series, SignIn
 
 __all__ = [
     "Account",
@@ -50,12 +52,19 @@ __all__ = [
     "IdempotencyRecord",
     "Media",
     "Mission",
+    "Occurrence",
+    "OutboundEvent",
+    "OutboundSend",
     "Person",
     "PolicyVersion",
     "Post",
     "PostEditor",
     "PostText",
     "Posture",
+    "Preflight",
     "SealedToken",
+    "Series",
+    "SignIn",
+    "SignOfLife",
     "Variant",
 ]

@@ -173,22 +173,37 @@ class Media(Base, table=True):
 
 
 class Posture(Base, table=True):
-    """A stop over the whole installation; in force until `ended_at`."""
+    """What may not leave, set by a person and ended by time or by another person.
+
+    Empty scope columns mean everything. `starts_at` None means from the commit on; `set_from_id` is the mission at
+    which its setter held the permission: it is lifted from there or above (None: the headquarters).
+    """
 
     id: UUID = new_key()
     kind: str
     reason: str
+    mission_id: UUID | None = ref("mission.id", null=True)
+    account_id: UUID | None = ref("account.id", null=True)
+    language: str | None = None
+    allowed_classes: list[str] = json_()
+    starts_at: datetime | None = time_or_none()
+    ends_at: datetime | None = time_or_none()
+    set_from_id: UUID | None = ref("mission.id", null=True)
     started_by: UUID | None = ref("person.id", null=True)
     started_at: datetime = time()
+    end_proposed_by: UUID | None = ref("person.id", null=True)
+    end_proposed_at: datetime | None = time_or_none()
     ended_by: UUID | None = ref("person.id", null=True)
     ended_at: datetime | None = time_or_none()
 
     __table_args__ = (
-        CheckConstraint("kind IN ('stop')", "kind"),
+        CheckConstraint("length(kind) BETWEEN 1 AND 40", "kind"),
+        CheckConstraint(
+            "ends_at IS NULL OR ends_at > coalesce(starts_at, started_at)", "ends_after_start"
+        ),
         Index(
-            "uq_posture_open",
-            "kind",
-            unique=True,
+            "ix_posture_open",
+            "started_at",
             sqlite_where=text("ended_at IS NULL"),
             postgresql_where=text("ended_at IS NULL"),
         ),

@@ -141,6 +141,20 @@ class Delivery(Base, table=True):
             postgresql_where=text("state IN ('ready', 'sent', 'unknown')"),
         ),
         Index(
+            "ix_delivery_lane",
+            "account_id",
+            "wake_at",
+            "id",
+            sqlite_where=text("state = 'ready'"),
+            postgresql_where=text("state = 'ready'"),
+        ),
+        Index(
+            "ix_delivery_in_hand",
+            "account_id",
+            sqlite_where=text("state IN ('claimed', 'preparing', 'sending')"),
+            postgresql_where=text("state IN ('claimed', 'preparing', 'sending')"),
+        ),
+        Index(
             "ix_delivery_lease",
             "lease_until",
             sqlite_where=text("state IN ('claimed', 'preparing', 'sending')"),

@@ -1,13 +1,14 @@
 """The calendar: posts by their time, as clocks show it at their mission."""
 
 from datetime import UTC, date, datetime, time, timedelta
+from enum import StrEnum
 from typing import Annotated, Final
 from zoneinfo import ZoneInfo
 
 from pydantic import Field
 
-from scheduler.db import posts
-from scheduler.db.tables import Mission, Post
+from scheduler.db import posts, preflights
+from scheduler.db.tables import Mission, Post, Preflight
 from scheduler.domain.calendar import FIRST_YEAR, LAST_YEAR, TimeOutOfRangeError
 from scheduler.web.api.post_answers import PostLine, build_lines
 from scheduler.web.paging import Page, Paging, page_of
@@ -15,6 +16,14 @@ from scheduler.web.routing import Answer, Route, Step, get
 
 _LONGEST: Final = timedelta(days=92)
 _DAY: Final = timedelta(days=1)
+
+
+class PreflightState(StrEnum):
+    """Of a post's deliveries together."""
+
+    OPEN = ""  #: not checked yet
+    OK = "ok"
+    FAILED = "failed"
 
 
 class CalendarQuery(Paging):
@@ -27,6 +36,7 @@ class Entry(Answer):
     due_at: datetime
     local: str  #: at the post's mission
     zone: str
+    preflight: PreflightState
 
 
 async def show_calendar(step: Step, query: CalendarQuery) -> Page[Entry]:
@@ -43,6 +53,7 @@ async def show_calendar(step: Step, query: CalendarQuery) -> Page[Entry]:
     ]
     shown, cursor = page_of(wanted, query, lambda pair: pair[0].id)
     lines = await build_lines(step.uow, [post for post, _ in shown])
+    checks = await preflights.find_by_posts(step.uow, [post.id for post, _ in shown])
     return Page(
         items=[
             Entry(
@@ -50,11 +61,18 @@ async def show_calendar(step: Step, query: CalendarQuery) -> Page[Entry]:
                 due_at=_due(post),
                 local=_local(post, mission).isoformat(timespec="minutes"),
                 zone=mission.zone,
+                preflight=_judge(checks.get(post.id, ())),
             )
             for line, (post, mission) in zip(lines, shown, strict=True)
         ],
         next=cursor,
     )
+
+
+def _judge(checks: tuple[Preflight, ...]) -> PreflightState:
+    if not checks:
+        return PreflightState.OPEN
+    return PreflightState.OK if all(each.ok for each in checks) else PreflightState.FAILED
 
 
 def _require_range(query: CalendarQuery) -> None:

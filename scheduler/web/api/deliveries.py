@@ -1,5 +1,6 @@
 """Deliveries: what became of each post on each account, and how a person ends a hold."""
 
+from base64 import b64encode
 from datetime import datetime, timedelta
 from typing import Annotated, Any, Final
 from uuid import UUID
@@ -7,8 +8,8 @@ from uuid import UUID
 from pydantic import Field, StringConstraints
 
 from scheduler.db import deliveries as rows
-from scheduler.db import sight
-from scheduler.db.tables import Account, Delivery
+from scheduler.db import preflights, sight
+from scheduler.db.tables import Account, Attempt, Delivery, Preflight
 from scheduler.domain.delivery_flow import DeliveryState
 from scheduler.domain.post_flow import IllegalMoveError
 from scheduler.errors import NotFoundError
@@ -44,6 +45,27 @@ class ResolveBody(Input):
     url: Annotated[str, StringConstraints(max_length=2000)] = ""
 
 
+class PreflightProblem(Answer):
+    code: str
+    message: str
+    next: str  #: the command that helps
+
+
+class PreflightAnswer(Answer):
+    """What the check some minutes before its time has found; it stops nothing by itself."""
+
+    at: datetime
+    ok: bool
+    problems: list[PreflightProblem]
+
+    @classmethod
+    def of(cls, found: Preflight | None) -> "PreflightAnswer | None":
+        if found is None:
+            return None
+        problems = [PreflightProblem(**each) for each in found.problems]
+        return cls(at=found.at, ok=found.ok, problems=problems)
+
+
 class DeliveryAnswer(Answer):
     id: UUID
     post: UUID
@@ -56,24 +78,47 @@ class DeliveryAnswer(Answer):
     expires_at: datetime | None
     remote_url: str | None
     reason: str
+    preflight: PreflightAnswer | None
     updated_at: datetime
 
 
+class DeliveryQuery(Input):
+    body: bool = False  #: show what was sent, too
+
+
+class LookAnswer(Answer):
+    """What a look at the platform has shown: `absent`, `public`, `no_answer` or `drift`."""
+
+    at: datetime
+    saw: str
+    code: str = ""
+    message: str = ""
+    url: str | None = None
+    evidence: dict[str, Any] = Field(default_factory=dict)
+
+
 class AttemptAnswer(Answer):
+    """One try of one part: what was sent and when, what came back, and what looks have shown since."""
+
     number: int
     part: int
     outcome: str | None
     code: str
     message: str
     started_at: datetime
+    deadline: datetime
     ended_at: datetime | None
     request_sha256: str
     evidence: dict[str, Any]
+    looks: list[LookAnswer]
+    body: str | None  #: what was sent, when asked for; not UTF-8 is in base64
 
 
 class DeliveryWhole(DeliveryAnswer):
     """A delivery with every try of every part."""
 
+    account_url: str  #: where a person looks
+    next_look_at: datetime | None  #: when the platform is asked again by itself
     attempts: list[AttemptAnswer]
 
 
@@ -83,15 +128,19 @@ async def list_deliveries(step: Step, query: DeliveriesQuery) -> Page[DeliveryAn
         step.uow, step.actor, states=query.state, before=query.cursor, limit=query.limit + 1
     )
     shown, cursor = cut(found, query.limit, lambda pair: pair[0].id)
+    checks = await preflights.find_for(step.uow, [delivery.id for delivery, _ in shown])
     return Page(
-        items=[DeliveryAnswer(**_line(delivery, account)) for delivery, account in shown],
+        items=[
+            DeliveryAnswer(**_line(delivery, account, checks.get(delivery.id)))
+            for delivery, account in shown
+        ],
         next=cursor,
     )
 
 
-async def show_delivery(step: Step) -> DeliveryWhole:
+async def show_delivery(step: Step, query: DeliveryQuery) -> DeliveryWhole:
     """One delivery, with the evidence of every try."""
-    return await _show(step)
+    return await _show(step, with_body=query.body)
 
 
 async def retry_delivery(step: Step, body: RetryBody) -> DeliveryWhole:
@@ -120,19 +169,41 @@ async def resolve_delivery(step: Step, body: ResolveBody) -> DeliveryWhole:
     return await _show(step)
 
 
-async def _show(step: Step) -> DeliveryWhole:
+async def _show(step: Step, *, with_body: bool = False) -> DeliveryWhole:
     delivery, account = await sight.get_delivery(step.uow, step.actor, step.uuid("delivery_id"))
-    fields = AttemptAnswer.model_fields
+    looked_at = delivery.state in {DeliveryState.UNKNOWN, DeliveryState.SENT}
+    checks = await preflights.find_for(step.uow, [delivery.id])
     return DeliveryWhole(
-        **_line(delivery, account),
+        **_line(delivery, account, checks.get(delivery.id)),
+        account_url=account.url,
+        next_look_at=delivery.wake_at if looked_at else None,
         attempts=[
-            AttemptAnswer(**{name: getattr(attempt, name) for name in fields})
+            _attempt(attempt, with_body=with_body)
             for attempt in (await rows.find_attempts(step.uow, [delivery.id]))[delivery.id]
         ],
     )
 
 
-def _line(delivery: Delivery, account: Account) -> dict[str, Any]:
+def _attempt(attempt: Attempt, *, with_body: bool) -> AttemptAnswer:
+    fields = AttemptAnswer.model_fields.keys() - {"evidence", "looks", "body"}
+    evidence = dict(attempt.evidence)
+    looks = [LookAnswer(**each) for each in evidence.pop("looks", [])]
+    return AttemptAnswer(
+        **{name: getattr(attempt, name) for name in fields},
+        evidence=evidence,
+        looks=looks,
+        body=_read(bytes(attempt.request)) if with_body else None,
+    )
+
+
+def _read(body: bytes) -> str:
+    try:
+        return body.decode()
+    except UnicodeDecodeError:
+        return b64encode(body).decode()
+
+
+def _line(delivery: Delivery, account: Account, check: Preflight | None) -> dict[str, Any]:
     return {
         "id": delivery.id,
         "post": delivery.post_id,
@@ -145,6 +216,7 @@ def _line(delivery: Delivery, account: Account) -> dict[str, Any]:
         "expires_at": delivery.expires_at,
         "remote_url": delivery.remote_url,
         "reason": delivery.reason,
+        "preflight": PreflightAnswer.of(check),
         "updated_at": delivery.updated_at,
     }
 

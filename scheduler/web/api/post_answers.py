@@ -7,6 +7,7 @@ from uuid import UUID
 
 from pydantic import Field
 
+from scheduler.db import series
 from scheduler.db.tables import Post
 from scheduler.db.uow import UnitOfWork
 from scheduler.domain.delivery_flow import DeliveryState
@@ -141,6 +142,7 @@ class PostAnswer(PostLine):
     schedule_on_approval: bool
     policy: str | None
     deliveries: list[DeliveryLine]
+    series: UUID | None  #: that it was drafted in
     comments: list[CommentAnswer]
     findings: list[FindingAnswer]
     problems: list[ProblemAnswer]
@@ -172,6 +174,7 @@ async def build_post(uow: UnitOfWork, kit: Kit, actor: Actor, post_id: UUID) -> 
         **_content(seen),
         schedule_on_approval=post.schedule_on_approval,
         policy=post.policy,
+        series=await series.find_of_post(uow, post.id),
         comments=[
             CommentAnswer(
                 person=name,

@@ -4,6 +4,7 @@ from typing import Final
 
 from scheduler.web.api import (
     accounts,
+    alerts,
     approvals,
     audit,
     calendar,
@@ -15,6 +16,7 @@ from scheduler.web.api import (
     policy,
     posts,
     posture,
+    series,
     session,
 )
 from scheduler.web.routing import Route
@@ -27,9 +29,11 @@ ROUTES: Final[tuple[Route, ...]] = (
     *accounts.ROUTES,
     *media.ROUTES,
     *posts.ROUTES,
+    *series.ROUTES,
     *approvals.ROUTES,
     *deliveries.ROUTES,
     *posture.ROUTES,
+    *alerts.ROUTES,
     *policy.ROUTES,
     *calendar.ROUTES,
     *audit.ROUTES,
