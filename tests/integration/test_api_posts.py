@@ -4,7 +4,6 @@ import asyncio
 from datetime import timedelta
 from uuid import UUID, uuid4
 
-import pytest
 from sqlmodel import select
 
 from scheduler.db.tables import Post
@@ -212,20 +211,6 @@ async def test_a_post_is_withdrawn_scheduled_and_cancelled(api: Api) -> None:
     assert cancelled["state"] == "cancelled"
     assert cancelled["deliveries"][0]["state"] == "cancelled"
     assert (await api.act(post, "cancel")).code == "move_not_allowed"
-
-
-@pytest.mark.parametrize("act", ["submit", "withdraw", "schedule", "cancel"])
-async def test_nobody_ends_or_moves_another_revision_than_the_one_they_read(
-    api: Api, act: str
-) -> None:
-    post = await api.draft()
-    officer = api.as_("hocevar").with_headers(If_Match='"1"')
-    (await officer.patch(f"/posts/{post['id']}", {"title": "Another"})).of(200)
-    stale = await api.act(post, act)
-    assert (stale.status, stale.code) == (412, "revision_stale")
-    blind = await api.as_("hocevar").post(f"/posts/{post['id']}/{act}")
-    assert (blind.status, blind.code) == (428, "if_match_missing")
-    assert (await officer.get(f"/posts/{post['id']}")).of(200)["state"] == "draft"
 
 
 async def test_a_delivery_in_a_workers_hands_holds_the_post(api: Api) -> None:
