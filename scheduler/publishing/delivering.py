@@ -17,7 +17,7 @@ from scheduler.db.uow import DatabaseUnavailableError, UnitOfWorkFactory
 from scheduler.media.errors import MediaCorruptError, MediaMissingError
 from scheduler.publishing.group import GroupCommit
 from scheduler.publishing.pace import sleep_until
-from scheduler.services import holds, outcomes, publishing
+from scheduler.services import holds, outcomes, publishing, sign_ins
 from scheduler.services.holds import Claimed
 from scheduler.services.kit import Kit
 from scheduler.services.outcomes import Outcome
@@ -123,10 +123,9 @@ class Courier:
         adapter = self._adapter(work)
         if not work.must_refresh and not adapter.needs_refresh(work.credentials, utc_now()):
             return work.credentials
-        credentials = await adapter.refresh(work.credentials)
-        async with self.open_uow() as uow:
-            await publishing.save_session(uow, self.kit, work.claimed, credentials)
-        return credentials
+        return await sign_ins.require(
+            self.open_uow, self.kit, work.claimed.account_id, instead_of=work.credentials
+        )
 
     async def _upload(self, work: Work) -> dict[str, Json]:
         adapter = self._adapter(work)

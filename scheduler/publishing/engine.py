@@ -65,12 +65,12 @@ class Engine:
             while not stopping.is_set():
                 self._nudge.clear()
                 await self._guarded(lambda: self._claim(group, courier))
-                self.last_sweep_s = monotonic_s()
                 await self._wait_for_nudge(stopper)
 
     async def _claim(self, group: asyncio.TaskGroup, courier: Courier) -> None:
         room = min(self.most_in_hand - len(self._in_hand), self.most_on_a_server)
         if room <= 0:
+            self.last_sweep_s = monotonic_s()
             return
         servers = Counter(each.server for each in self._in_hand.values())
         full = [server for server, count in servers.items() if count >= self.most_on_a_server]
@@ -78,6 +78,7 @@ class Engine:
             found = await publishing.claim(
                 uow, worker=self.worker, ahead=CLAIM_AHEAD, limit=room, full=full
             )
+        self.last_sweep_s = monotonic_s()  # a database that refused is no healthy sweep
         for claimed in found:
             self._in_hand[claimed.delivery_id] = claimed
             group.create_task(self._deliver(claimed, courier))

@@ -180,15 +180,6 @@ def _build_work(
     )
 
 
-async def save_session(
-    uow: UnitOfWork, kit: Kit, claimed: Claimed, credentials: Credentials
-) -> None:
-    """Seal a renewed session before it is used."""
-    _, account = await locked(uow, claimed)
-    if credentials.session is not None:
-        await secrets.seal(uow, kit, account, "session", credentials.session, actor=None)
-
-
 async def extend(uow: UnitOfWork, claimed: Claimed) -> None:
     """Say that the claim is alive: an upload may take longer than a lease."""
     delivery, _ = await locked(uow, claimed)

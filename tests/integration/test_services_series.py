@@ -317,7 +317,7 @@ async def test_what_is_over_already_is_not_cancelled(shared: World) -> None:
 
 
 async def test_the_longest_series_is_one_short_transaction(own: World) -> None:
-    """400 posts on five accounts: what is being published meanwhile must not wait for long."""
+    """400 posts on two accounts: what is being published meanwhile must not wait for long."""
     targets = ("hq.mastodon", "hq.bluesky")
     post = await own.draft(targets=targets)
     begun_s = monotonic_s()

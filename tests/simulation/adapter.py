@@ -173,7 +173,8 @@ class SimAdapter:
                 if effect is not None:
                     effect.refused = True
                 raise too_many(self.nature)
-        await asyncio.sleep(self.nature.spread(0.0005, 0.01))
+        if not self.nature.patient_servers:  # else nothing lies between the pause and the socket
+            await asyncio.sleep(self.nature.spread(0.0005, 0.01))
 
     def _write(
         self, account: str, body: bytes, key: str, opened_s: float

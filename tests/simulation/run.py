@@ -181,20 +181,25 @@ class Run:
     # Faults
 
     async def reach(self, point: Point) -> None:
-        if self._pending:
-            self.reach_now(point, PROCESS.get())
-        await asyncio.sleep(0)  # a process that was hit goes no further
+        if self.reach_now(point, PROCESS.get()) or not self.patient_servers:
+            await asyncio.sleep(0)  # a process that was hit goes no further
 
-    def reach_now(self, point: Point, process: Process) -> None:
+    def reach_now(self, point: Point, process: Process) -> bool:
+        """Whether a fault has hit."""
         if not self._pending:
-            return
+            return False
         self._seen[point] += 1
-        for strike in list(self._pending):
-            if strike.point is point and self._seen[point] >= strike.nth:
-                self._pending.remove(strike)
-                self.hits.append(str(strike))
-                self.say(f"{strike} hits {process.name}")
-                self._hit(strike.fault, point, process)
+        due = [
+            strike
+            for strike in self._pending
+            if strike.point is point and self._seen[point] >= strike.nth
+        ]
+        for strike in due:
+            self._pending.remove(strike)
+            self.hits.append(str(strike))
+            self.say(f"{strike} hits {process.name}")
+            self._hit(strike.fault, point, process)
+        return bool(due)
 
     def _hit(self, fault: Fault, point: Point, process: Process) -> None:
         if fault in NETWORK_FAULTS:

@@ -74,7 +74,8 @@ def captured(run: "Run") -> Iterator[None]:
             crash = f"{event['event']} {type(error).__name__}: {error}"
             run.crashes[f"{event['event']} {type(error).__name__}"] += 1
         run.logged.append(f"{event} {crash}")
-        run.say(f"{PROCESS.get().name} logs {event['event']} {event.get('why', '')} {crash}")
+        if crash or method in {"warning", "error"}:
+            run.say(f"{PROCESS.get().name} logs {event['event']} {event.get('why', '')} {crash}")
         raise structlog.DropEvent
 
     structlog.configure(processors=[keep])
