@@ -102,6 +102,7 @@ class Problem:
     code: str
     message: str
     segment: int  #: index into `Content.segments`
+    blocks: bool = True  #: False: it can be published, but people should know
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

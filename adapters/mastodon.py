@@ -79,13 +79,19 @@ class MastodonAdapter:
         return Length(used=mastodon_length(text, url_length=url_length), limit=limit)
 
     def problems(self, content: Content, limits: Mapping[str, int]) -> tuple[Problem, ...]:
-        return find_problems(content, self.capabilities, limits, self.length)
+        found = find_problems(content, self.capabilities, limits, self.length)
+        kept = mastodon_status.kept_language(content.language)
+        if kept.lower() == content.language.lower() or not content.segments:
+            return found
+        message = f"Mastodon keeps only “{kept}” of the language “{content.language}”."
+        shortened = Problem(code="language_shortened", message=message, segment=0, blocks=False)
+        return (*found, shortened)
 
     def render(
         self, content: Content, external_id: str, limits: Mapping[str, int]
     ) -> tuple[JsonObject, ...]:
         del external_id  # the token alone names the account
-        if problems := self.problems(content, limits):
+        if problems := [each for each in self.problems(content, limits) if each.blocks]:
             raise ValueError(f"cannot be carried: {problems[0].code}")
         templates: list[JsonObject] = []
         for index, segment in enumerate(content.segments):
@@ -94,7 +100,7 @@ class MastodonAdapter:
                 # Said explicitly, so that the account's own defaults change nothing.
                 "visibility": "public",
                 "sensitive": False,
-                "language": mastodon_status.primary_language(content.language),
+                "language": mastodon_status.kept_language(content.language),
             }
             if segment.media:
                 template["media_ids"] = [

@@ -7,6 +7,7 @@ from typing import Final
 from adapters import answers
 from adapters.base import JsonObject, Published
 
+_REGIONS: Final = {tag.lower(): tag for tag in ("zh-CN", "zh-HK", "zh-TW", "zh-YUE")}
 _LARGEST_LIMIT: Final = 2**40
 # Where servers tell their limits: Mastodon and most others, then the older key of some.
 _LIMITS: Final = (
@@ -40,8 +41,13 @@ def nodeinfo_href(index: JsonObject) -> str:
     return answers.text_of(first, "href") if isinstance(first, dict) else ""
 
 
+def kept_language(tag: str) -> str:
+    """Return what servers keep of a BCP 47 tag: its ISO 639 part, and of regions only those of Chinese."""
+    return _REGIONS.get(tag.lower()) or primary_language(tag)
+
+
 def primary_language(tag: str) -> str:
-    """Return the ISO 639 part of a BCP 47 tag, which is all that the API takes."""
+    """Return the ISO 639 part of a BCP 47 tag."""
     return tag.partition("-")[0].lower()
 
 
@@ -76,7 +82,8 @@ def differences(sent: JsonObject, status: JsonObject) -> list[str]:
         found.append("media_count")
     elif media != attachments:
         found.append("media")
-    if primary_language(answers.text_of(status, "language")) != answers.text_of(sent, "language"):
+    stored, wanted = (answers.text_of(each, "language") for each in (status, sent))
+    if primary_language(stored) != primary_language(wanted):
         found.append("language")
     if _parent(sent) != _parent(status):
         found.append("parent")

@@ -4,13 +4,25 @@ import os
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Self
+from typing import Annotated, Final, Self
 from urllib.parse import urlsplit
 
 from pydantic import Field, SecretStr, field_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 from scheduler.errors import InvalidError
+
+_LEVELS: Final = ("DEBUG", "INFO", "WARNING", "ERROR")
+_POSTGRES, _SQLITE = "postgresql://user@host/name", "sqlite:////srv/chancery/chancery.db"
+#: The schemes that each address may have, with the form to show.
+_DATABASES: Final = {"postgresql+asyncpg": _POSTGRES, "sqlite+aiosqlite": _SQLITE}
+_REDIS: Final = {
+    "redis": "redis://host:6379/0",
+    "rediss": "redis://host:6379/0",
+    "unix": "unix:///run/redis.sock",
+}
+_WEB: Final = {"https": "https://chancery.karvenia.example", "http": "http://localhost:8700"}
+_HOSTED: Final = frozenset({"redis", "rediss", "http", "https"})
 
 
 class SettingsError(InvalidError):
@@ -91,6 +103,24 @@ class Settings(BaseSettings):
             return tuple(part.strip() for part in value.split(",") if part.strip())
         return value
 
+    def check(self) -> None:
+        """Refuse what a process would only stumble over later.
+
+        Raises:
+            SettingsError: a setting cannot be used; nothing of a secret one is shown.
+        """
+        _check_url(self.sqlalchemy_url, "CHANCERY_DATABASE_URL", _DATABASES)
+        if self.redis_url is not None:
+            _check_url(self.redis_url.get_secret_value(), "CHANCERY_REDIS_URL", _REDIS)
+        _check_url(self.public_url, "CHANCERY_BASE_URL", _WEB)
+        _ = self.listen_address, self.metrics_address, self.egress_pairs
+        if self.log_level.upper() not in _LEVELS:
+            raise SettingsError(f"CHANCERY_LOG_LEVEL is one of {', '.join(_LEVELS)}")
+        if self.data_dir.exists() and not self.data_dir.is_dir():
+            raise SettingsError(f"CHANCERY_DATA_DIR: {self.data_dir} is no folder")
+        if self.key_file.is_dir():
+            raise SettingsError(f"CHANCERY_KEY_FILE: {self.key_file} is a folder; name a file")
+
     @field_validator("egress_allow", mode="before")
     @classmethod
     def _split_pairs(cls, value: object) -> object:
@@ -101,6 +131,13 @@ class Settings(BaseSettings):
     @property
     def is_sqlite(self) -> bool:
         return self.sqlalchemy_url.startswith("sqlite")
+
+    @property
+    def sqlite_file(self) -> Path | None:
+        """The database's file; None on PostgreSQL and in memory."""
+        scheme, _, rest = self.sqlalchemy_url.partition(":///")
+        path = rest.partition("?")[0]
+        return Path(path) if scheme.startswith("sqlite") and path not in {"", ":memory:"} else None
 
     @property
     def sqlalchemy_url(self) -> str:
@@ -139,6 +176,20 @@ class Settings(BaseSettings):
     @property
     def public_url(self) -> str:
         return (self.base_url or f"http://localhost:{self.listen_address[1]}").rstrip("/")
+
+
+def _check_url(url: str, name: str, forms: Mapping[str, str]) -> None:
+    """Refuse an address whose scheme is not among `forms`, or whose host or port is none."""
+    try:
+        parts = urlsplit(url)
+        hosted = parts.port != 0 and (bool(parts.hostname) or parts.scheme not in _HOSTED)
+        is_usable = hosted and parts.scheme in forms
+    except ValueError:
+        is_usable = False
+    if not is_usable:
+        raise SettingsError(
+            f"{name} is no address such as {' or '.join(dict.fromkeys(forms.values()))}"
+        )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -182,6 +182,8 @@ def _show_review(review: Mapping[str, Any]) -> None:
             for image in part["media"]:
                 click.echo(f"picture {image['sha256']}")
                 click.echo(f"  shows: {mark_hidden(image['alt'])}")
+                name = f"{image['sha256'][:8]}.{image['mime'].partition('/')[2]}"
+                click.echo(f"  look:  chancery media show {image['sha256']} --output {name}")
     click.echo()
     for each in review["hidden_characters"]:
         click.echo(

@@ -77,13 +77,18 @@ def show(api: Api, *, seq: int, as_json: bool) -> None:
 
 
 @audit.command()
+@json_option
 @needs_api
-def checkpoint(api: Api) -> None:
+def checkpoint(api: Api, *, as_json: bool) -> None:
     """Print the newest signed head of the log, as a note.
 
     Example: chancery audit checkpoint
     """
-    click.echo(_download(api, "/audit/checkpoint"), nl=False)
+    note = _download(api, "/audit/checkpoint")
+    if as_json:
+        show_json({"checkpoint": note.decode(), "records": _read_size(note)})
+    else:
+        click.echo(note, nl=False)
 
 
 @audit.command()

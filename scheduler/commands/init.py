@@ -112,6 +112,10 @@ def show_founded(made: Founded, *, as_json: bool = False, starts: bool = False) 
         click.echo("  chancery up")
     click.echo(f"  chancery login --url {url}   (each admin, with their own code)")
     click.echo("  chancery person add hocevar --name 'Tina Hočevar'")
+    click.echo("\nA role needs both admins: one adds it, the other confirms it.")
+    click.echo(
+        "A supervisor approves nothing in the first 24 hours of the role: plan a day for that."
+    )
 
 
 def show_codes(codes: tuple[IssuedCode, ...], *, as_json: bool) -> None:

@@ -61,11 +61,13 @@ def read_settings() -> Settings:
         SettingsError: one of them cannot be used.
     """
     try:
-        return Settings()
+        settings = Settings()
     except ValidationError as exc:
         first = exc.errors(include_input=False, include_url=False)[0]
         name = f"CHANCERY_{'_'.join(map(str, first['loc'])).upper()}"
         raise SettingsError(f"{name}: {first['msg']}") from exc
+    settings.check()
+    return settings
 
 
 def default_founding() -> Founding:

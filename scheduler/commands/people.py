@@ -30,6 +30,7 @@ _GRANTS: Final = {
     "mission": "mission",
     "from": "not_before",
     "until": "not_after",
+    "approves from": "approves_from",
     "proposed by": "proposed_by.code",
     "confirmed by": "confirmed_by.code",
 }

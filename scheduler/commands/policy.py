@@ -1,12 +1,14 @@
 """`chancery policy`: the rules in force, and another file tried before it replaces them."""
 
 import difflib
+import sys
 from pathlib import Path
 from typing import Any, Final
 
 import click
 
 from scheduler.commands.client import Api, needs_api
+from scheduler.commands.files import read_text
 from scheduler.commands.posts import show_findings
 from scheduler.commands.printing import clean, json_option, show_fields, show_json
 from scheduler.commands.refusals import RefusedError
@@ -25,14 +27,17 @@ def policy() -> None:
 @json_option
 @needs_api
 def show(api: Api, *, as_json: bool) -> None:
-    """Show the policy in force, as it was written.
+    """Print the policy in force as it was written, and on stderr which one it is.
 
-    Example: chancery policy show
+    Example: chancery policy show > karvenia.toml
     """
     found = api.get("/policy")
-    show_fields(found, _FIELDS, as_json=as_json)
-    if not as_json:
-        click.echo(f"\n{clean(found['body'])}", nl=False)
+    if as_json:
+        show_json(found)
+        return
+    show_fields(found, _FIELDS, as_json=False, err=True)
+    body = found["body"]
+    click.echo(clean(body) if sys.stdout.isatty() else body, nl=False)
 
 
 @policy.command()
@@ -44,7 +49,7 @@ def check(api: Api, *, file: Path, as_json: bool) -> None:
 
     Example: chancery policy check karvenia.toml
     """
-    found = api.post("/policy/check", {"body": _read(file)})
+    found = api.post("/policy/check", {"body": read_text(file)})
     show_fields(found, _CHECKED, as_json=as_json)
 
 
@@ -106,7 +111,7 @@ def diff(api: Api, *, file: Path, as_json: bool) -> None:
 
     Example: chancery policy diff karvenia.toml
     """
-    current, new = api.get("/policy"), _read(file)
+    current, new = api.get("/policy"), read_text(file)
     lines = list(
         difflib.unified_diff(
             current["body"].splitlines(),
@@ -134,7 +139,7 @@ def activate(api: Api, *, file: Path, as_json: bool) -> None:
 
     Example: chancery policy activate karvenia.toml
     """
-    show_fields(api.post("/policy", {"body": _read(file)}), _FIELDS, as_json=as_json)
+    show_fields(api.post("/policy", {"body": read_text(file)}), _FIELDS, as_json=as_json)
 
 
 def _try(
@@ -142,10 +147,6 @@ def _try(
 ) -> dict[str, Any]:
     body: dict[str, object] = {"text": text, "language": language, "class": post_class}
     if file is not None:
-        body["body"] = _read(file)
+        body["body"] = read_text(file)
     found: dict[str, Any] = api.post("/policy/test", body)
     return found
-
-
-def _read(file: Path) -> str:
-    return file.read_bytes().decode("utf-8", errors="replace")

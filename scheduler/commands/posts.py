@@ -65,6 +65,12 @@ post_argument = click.argument("post_id", type=click.UUID, metavar="POST")
 revision_option = click.option(
     "--revision", type=int, help="The revision you have read; default: the one that stands now."
 )
+read_revision_option = click.option(
+    "--revision",
+    type=int,
+    required=True,
+    help="The revision you have read, as `post show` prints it: another's later edit is not lost.",
+)
 
 
 @click.group()
@@ -80,16 +86,17 @@ def post() -> None:
 def draft(api: Api, *, mission: str, as_json: bool, **options: Unpack[Options]) -> None:
     """Write a new post; it prints the id and the revision.
 
+    Nothing has to be complete yet. Without a time it goes out as soon as it is approved.
+
     Example: chancery post draft --mission krv.hq --class routine --text "en=Good morning from Lipovec!"
     --file sl=jutro.txt --to hq.mastodon --to hq.bluesky --at 2027-03-28T09:00 --image bridge.jpg:"The new bridge"
     """
-    when = read_when(options, None)
-    if not (options["at"] or options["now"]):
-        raise click.UsageError("say when: --at 2027-03-28T09:00, or --now")
     given, varied = read_texts(options)
     texts, variants = write_segments(given, {}), write_segments(varied, {})
+    body = {"mission": mission, **read_body(options, None), "texts": texts}
+    if (when := read_when(options, None)) is not None:
+        body["when"] = when
     put_images(api, mission, options["images"], texts, variants)
-    body = {"mission": mission, **read_body(options), "texts": texts, "when": when}
     if variants:
         body["variants"] = variants
     _show_written(api.post("/posts", body), as_json=as_json)
@@ -127,10 +134,7 @@ def show(api: Api, *, post_id: UUID, as_json: bool) -> None:
         click.echo(
             f"length    {each['account']} #{each['segment'] + 1}: {each['used']}/{each['limit']}"
         )
-    for each in found["problems"]:
-        click.echo(
-            f"problem   {each['account'] or 'post'}: {clean(each['message'])} [{each['code']}]"
-        )
+    show_problems(found["problems"])
     show_findings(found["findings"])
     for each in found["comments"]:
         click.echo(f"{each['kind']:<9} {clean(each['person'])}: {clean(each['text'])}")
@@ -142,18 +146,21 @@ def show(api: Api, *, post_id: UUID, as_json: bool) -> None:
 @post.command()
 @post_argument
 @writing_options
-@revision_option
+@read_revision_option
 @json_option
 @needs_api
 def edit(
-    api: Api, *, post_id: UUID, revision: int | None, as_json: bool, **options: Unpack[Options]
+    api: Api, *, post_id: UUID, revision: int, as_json: bool, **options: Unpack[Options]
 ) -> None:
-    """Change a post; what is not given stays, and every approval of it is void.
+    """Change a post that you have read; what is not given stays, and every approval of it is void.
 
-    Example: chancery post edit 0190f1c2-7b7e-7a63-8f0e-0d9a5c1e2b3f --text "en=Good evening from Lipovec!"
+    It is refused when somebody else changed the post since: look again, with `chancery post show`.
+
+    Example: chancery post edit 0190f1c2-7b7e-7a63-8f0e-0d9a5c1e2b3f --revision 3
+    --text "en=Good evening from Lipovec!"
     """
     found = api.get(f"/posts/{post_id}")
-    body = read_body(options)
+    body = read_body(options, found)
     if (when := read_when(options, found["when"])) is not None:
         body["when"] = when
     given, varied = read_texts(options)
@@ -163,7 +170,7 @@ def edit(
     body |= {
         name: new for name, new in (("texts", texts), ("variants", variants)) if new != found[name]
     }
-    edited = api.patch(f"/posts/{post_id}", body, revision=revision or found["revision"])
+    edited = api.patch(f"/posts/{post_id}", body, revision=revision)
     _show_written(edited, as_json=as_json)
 
 
@@ -177,46 +184,46 @@ def submit(api: Api, *, post_id: UUID, revision: int | None, as_json: bool) -> N
 
     Example: chancery post submit 0190f1c2-7b7e-7a63-8f0e-0d9a5c1e2b3f
     """
-    if revision is None:
-        revision = api.get(f"/posts/{post_id}")["revision"]
-    found = api.post(f"/posts/{post_id}/submit", revision=revision)
-    _show_written(found, as_json=as_json)
+    _act(api, post_id, "submit", revision=revision, as_json=as_json)
 
 
 @post.command()
 @post_argument
+@revision_option
 @json_option
 @needs_api
-def withdraw(api: Api, *, post_id: UUID, as_json: bool) -> None:
+def withdraw(api: Api, *, post_id: UUID, revision: int | None, as_json: bool) -> None:
     """Take a post back to draft before anything of it has left.
 
     Example: chancery post withdraw 0190f1c2-7b7e-7a63-8f0e-0d9a5c1e2b3f
     """
-    _show_written(api.post(f"/posts/{post_id}/withdraw"), as_json=as_json)
+    _act(api, post_id, "withdraw", revision=revision, as_json=as_json)
 
 
 @post.command()
 @post_argument
+@revision_option
 @json_option
 @needs_api
-def schedule(api: Api, *, post_id: UUID, as_json: bool) -> None:
+def schedule(api: Api, *, post_id: UUID, revision: int | None, as_json: bool) -> None:
     """Let an approved post go at its time.
 
     Example: chancery post schedule 0190f1c2-7b7e-7a63-8f0e-0d9a5c1e2b3f
     """
-    _show_written(api.post(f"/posts/{post_id}/schedule"), as_json=as_json)
+    _act(api, post_id, "schedule", revision=revision, as_json=as_json)
 
 
 @post.command()
 @post_argument
+@revision_option
 @json_option
 @needs_api
-def cancel(api: Api, *, post_id: UUID, as_json: bool) -> None:
+def cancel(api: Api, *, post_id: UUID, revision: int | None, as_json: bool) -> None:
     """End a post; what is public stays public.
 
     Example: chancery post cancel 0190f1c2-7b7e-7a63-8f0e-0d9a5c1e2b3f
     """
-    _show_written(api.post(f"/posts/{post_id}/cancel"), as_json=as_json)
+    _act(api, post_id, "cancel", revision=revision, as_json=as_json)
 
 
 @post.command()
@@ -271,12 +278,18 @@ def explain(api: Api, *, post_id: UUID, as_json: bool) -> None:
         click.echo(
             f"rule      {each['rule']} ({each['effect']}) {each['outcome']}: {clean(each['why'])}"
         )
-    for kind in ("problems", "obstacles"):
-        for each in found[kind]:
-            place = each["account"] or "post"
-            click.echo(f"{kind[:-1]:<9} {place}: {clean(each['message'])} [{each['code']}]")
-    if not found["problems"] and not found["obstacles"]:
+    show_problems(found["problems"])
+    for each in found["obstacles"]:
+        place = each["account"] or "post"
+        click.echo(f"obstacle  {place}: {clean(each['message'])} [{each['code']}]")
+    if not found["obstacles"] and not any(each["blocks"] for each in found["problems"]):
         click.echo("Nothing stands in its way.")
+
+
+def _act(api: Api, post_id: UUID, act: str, *, revision: int | None, as_json: bool) -> None:
+    if revision is None:
+        revision = api.get(f"/posts/{post_id}")["revision"]
+    _show_written(api.post(f"/posts/{post_id}/{act}", revision=revision), as_json=as_json)
 
 
 def _as_sent(value: object) -> object:
@@ -289,9 +302,16 @@ def show_threads(threads: dict[str, list[dict[str, Any]]]) -> None:
         for number, segment in enumerate(segments, start=1):
             click.echo(f"\n[{key} {number}/{len(segments)}]\n{clean(segment['text'])}")
             for image in segment["media"]:
-                click.echo(f"  picture {image['sha256'][:16]}…: {clean(image['alt'])}")
+                click.echo(f"  picture {image['sha256']}: {clean(image['alt'])}")
     if threads:
         click.echo()
+
+
+def show_problems(problems: list[dict[str, Any]]) -> None:
+    for each in problems:
+        kind = "problem" if each["blocks"] else "note"
+        place = each["account"] or "post"
+        click.echo(f"{kind:<9} {place}: {clean(each['message'])} [{each['code']}]")
 
 
 def show_findings(findings: list[dict[str, Any]]) -> None:
@@ -308,7 +328,6 @@ def _show_written(found: dict[str, Any], *, as_json: bool) -> None:
         show_json(found)
         return
     click.echo(f"{found['id']}  revision {found['revision']}  {found['state']}")
-    for each in found["problems"]:
-        click.echo(
-            f"problem   {each['account'] or 'post'}: {clean(each['message'])} [{each['code']}]"
-        )
+    if found["when"]["local"] is None and found["state"] in {"draft", "in_review"}:
+        click.echo("time      none: it goes out as soon as it is approved")
+    show_problems(found["problems"])

@@ -48,7 +48,9 @@ def show_items(
         click.echo("\t".join(row))
 
 
-def show_fields(item: Mapping[str, Any], fields: Mapping[str, str], *, as_json: bool) -> None:
+def show_fields(
+    item: Mapping[str, Any], fields: Mapping[str, str], *, as_json: bool, err: bool = False
+) -> None:
     """Print one thing: all of it as JSON, else the named members, a line each, without empty ones."""
     if as_json:
         show_json(item)
@@ -56,7 +58,7 @@ def show_fields(item: Mapping[str, Any], fields: Mapping[str, str], *, as_json: 
     width = max(map(len, fields))
     for title, path in fields.items():
         if cell := _cell(item, path):
-            click.echo(f"{title:<{width}}  {cell}")
+            click.echo(f"{title:<{width}}  {cell}", err=err)
 
 
 def clean(text: str) -> str:

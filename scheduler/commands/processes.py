@@ -13,6 +13,7 @@ from scheduler.alerting.ways import check_settings
 from scheduler.app import BuildPlatforms, application
 from scheduler.commands.installing import read_settings, require_installed
 from scheduler.commands.refusals import AddressTakenError
+from scheduler.commands.supervisor import hold_worker
 from scheduler.logs import configure_logs
 from scheduler.settings import Settings
 from scheduler.web.app import serve
@@ -36,12 +37,16 @@ def web(platforms: BuildPlatforms) -> None:
 def worker() -> None:
     """Publish what is due until SIGTERM or Ctrl-C; what is in flight is finished first.
 
+    On SQLite there is one; on PostgreSQL there may be any number, on any number of machines.
+
     Example: chancery worker
     """
     settings = read_settings()
     _ = settings.metrics_address  # refused here, before anything runs
     check_settings(settings)
     asyncio.run(require_installed(settings))
+    if settings.sqlite_file is not None:
+        hold_worker(settings.sqlite_file)
     command = [sys.executable, "-P", "-m", "worker"]
     os.execv(sys.executable, command)  # noqa: S606 - our own program, which needs no shell
 

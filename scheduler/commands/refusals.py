@@ -77,6 +77,18 @@ class AlreadyRunningError(ConflictError):
     code = "already_running"
 
 
+class WorkerRunningError(ConflictError):
+    """On SQLite there is one worker; several need PostgreSQL."""
+
+    code = "worker_running"
+
+
+class FileNotTextError(InvalidError):
+    """A file that should hold text has bytes that are not UTF-8."""
+
+    code = "file_not_text"
+
+
 class ProcessRefusedError(UnavailableError):
     """A process of the installation refused to start; it has said why itself."""
 

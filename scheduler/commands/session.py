@@ -1,6 +1,6 @@
 """`chancery login|logout|whoami`: a person's own token, which nobody else ever sees."""
 
-from typing import Final
+from typing import Any, Final
 
 import click
 
@@ -56,8 +56,9 @@ def login(url: str | None, scopes: tuple[str, ...], *, as_json: bool) -> None:
 
 
 @click.command()
+@json_option
 @needs_api
-def logout(api: Api) -> None:
+def logout(api: Api, *, as_json: bool) -> None:
     """End the token of this machine, here and at the installation.
 
     Example: chancery logout
@@ -72,7 +73,10 @@ def logout(api: Api) -> None:
     kept = file.find(used.url)
     if kept is not None and kept.token == used.token:
         file.forget(used.url)
-    click.echo(f"Logged out of {used.url}.")
+    if as_json:
+        show_json({"url": used.url, "logged_out": True})
+    else:
+        click.echo(f"Logged out of {used.url}.")
 
 
 @click.command()
@@ -87,7 +91,7 @@ def whoami(api: Api, *, as_json: bool) -> None:
     if as_json:
         show_json({"url": api.url, **found})
         return
-    roles = [f"{each['role']} at {each['mission']}" for each in found["grants"]]
+    roles = [_describe(each) for each in found["grants"]]
     fields = {
         "person": "person.name",
         "code": "person.code",
@@ -98,3 +102,9 @@ def whoami(api: Api, *, as_json: bool) -> None:
         "no approvals until": "approvals_suspended_until",
     }
     show_fields({**found, "url": api.url, "roles": roles}, fields, as_json=False)
+
+
+def _describe(grant: dict[str, Any]) -> str:
+    young = grant["approves_from"]
+    role = f"{grant['role']} at {grant['mission']}"
+    return f"{role} (approves from {young})" if young else role

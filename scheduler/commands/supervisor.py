@@ -15,7 +15,11 @@ from typing import Final
 import structlog
 
 from scheduler.clock import monotonic_s
-from scheduler.commands.refusals import AlreadyRunningError, ProcessRefusedError
+from scheduler.commands.refusals import (
+    AlreadyRunningError,
+    ProcessRefusedError,
+    WorkerRunningError,
+)
 
 log = structlog.get_logger()
 
@@ -123,6 +127,30 @@ def hold_start(folder: Path) -> Iterator[int]:
         yield descriptor
     finally:
         os.close(descriptor)
+
+
+def hold_worker(database: Path) -> None:
+    """Hold the one worker's lock beside a SQLite database until this process ends, whatever it becomes by then.
+
+    The kernel lets go of it with the process, so one that was killed leaves nothing behind.
+
+    Raises:
+        WorkerRunningError: another worker is alive on this database.
+    """
+    database = database.resolve()  # one database, whatever it is called
+    path = database.with_name(f"{database.name}-worker.lock")
+    descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o600)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError as exc:
+        owner = os.pread(descriptor, 20, 0).decode() or "starting"
+        os.close(descriptor)
+        raise WorkerRunningError(
+            f"a worker runs already on {database} (process {owner}); several need PostgreSQL"
+        ) from exc
+    os.set_inheritable(descriptor, True)  # noqa: FBT003 - the signature is the system's
+    os.ftruncate(descriptor, 0)
+    os.pwrite(descriptor, str(os.getpid()).encode(), 0)
 
 
 def _lock(descriptor: int, folder: Path) -> None:

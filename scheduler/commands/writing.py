@@ -10,7 +10,9 @@ from typing import Any, Final, TypedDict, TypeVar
 import click
 
 from scheduler.commands.client import Api
+from scheduler.commands.files import read_text
 from scheduler.commands.printing import progress
+from scheduler.domain.lateness import MOST_LATE_MINUTES
 
 F = TypeVar("F", bound=Callable[..., object])
 Segment = dict[str, Any]  #: `{"text": …, "media": [{"sha256": …, "alt": …}]}`
@@ -28,6 +30,11 @@ class Options(TypedDict):
     files: tuple[tuple[str, str], ...]
     variants: tuple[tuple[str, str], ...]
     targets: tuple[str, ...]
+    languages: tuple[tuple[str, str], ...]
+    card_url: str | None
+    card_title: str | None
+    card_description: str | None
+    no_card: bool
     images: tuple["ImageOption", ...]
     at: str | None
     now: bool
@@ -40,9 +47,10 @@ class Options(TypedDict):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ImageOption:
-    """A picture for the first post of one text (by language or account), or of all."""
+    """A picture for one post of one text (by language or account), or of all."""
 
     key: str | None
+    part: int  #: of a thread, from 1
     path: Path
     alt: str
 
@@ -66,9 +74,9 @@ class PairType(click.ParamType[tuple[str, str]]):
 
 
 class ImageType(click.ParamType[ImageOption]):
-    """`PATH:ALT`, or `LANG=PATH:ALT` for one text only."""
+    """`PATH:ALT`, or `LANG=PATH:ALT` for one text only, or `LANG#2=PATH:ALT` for its second post."""
 
-    name = "[LANG=]PATH:ALT"
+    name = "[LANG][#PART]=PATH:ALT"
 
     def convert(
         self,
@@ -81,8 +89,11 @@ class ImageType(click.ParamType[ImageOption]):
             self.fail("write PATH:ALT, such as bridge.jpg:'The new bridge'", param, ctx)
         key, keyed, path = place.partition("=")
         if not keyed:
-            return ImageOption(key=None, path=Path(place), alt=alt)
-        return ImageOption(key=key, path=Path(path), alt=alt)
+            return ImageOption(key=None, part=1, path=Path(place), alt=alt)
+        key, numbered, part = key.partition("#")
+        if numbered and not (part.isascii() and part.isdigit() and int(part)):
+            self.fail("the post of a thread is a number from 1, such as en#2", param, ctx)
+        return ImageOption(key=key or None, part=int(part or 1), path=Path(path), alt=alt)
 
 
 def writing_options(command: F) -> F:
@@ -92,25 +103,50 @@ def writing_options(command: F) -> F:
     return command
 
 
-def read_body(options: Options) -> dict[str, Any]:
-    """The members that the options give, without texts and pictures."""
-    body: dict[str, Any] = {}
+def read_body(options: Options, current: Mapping[str, Any] | None) -> dict[str, Any]:
+    """The members that the options give, over the current ones, without texts and pictures."""
+    body: dict[str, Any] = _read_card(options, current)
     if options["title"] is not None:
         body["title"] = options["title"]
     if options["post_class"] is not None:
         body["class"] = options["post_class"]
     if options["targets"]:
         body["targets"] = list(options["targets"])
+    if options["languages"]:
+        deliveries = current["deliveries"] if current else ()
+        targets = set(body.get("targets") or (each["account"] for each in deliveries))
+        kept = {each["account"]: each["language"] for each in deliveries if each["language"]}
+        chosen = {account: tag for account, tag in kept.items() if account in targets}
+        body["languages"] = {**chosen, **dict(options["languages"])}
     if options["on_approval"] is not None:
         body["schedule_on_approval"] = options["on_approval"]
     return body
+
+
+def _read_card(options: Options, current: Mapping[str, Any] | None) -> dict[str, Any]:
+    given = {
+        "uri": options["card_url"],
+        "title": options["card_title"],
+        "description": options["card_description"],
+    }
+    changed = {name: value for name, value in given.items() if value is not None}
+    if options["no_card"]:
+        if changed:
+            raise click.UsageError("--no-card and the other --card options exclude each other")
+        return {"link_card": None}
+    if not changed:
+        return {}
+    card = {**((current and current["link_card"]) or {}), **changed}
+    if not {"uri", "title"} <= card.keys():
+        raise click.UsageError("a link card needs --card-url and --card-title")
+    return {"link_card": card}
 
 
 def read_when(options: Options, current: Mapping[str, Any] | None) -> dict[str, Any] | None:
     """The time that the options give, over the current one; None when they say nothing of it.
 
     Raises:
-        click.UsageError: both --at and --now.
+        click.UsageError: both --at and --now, or no time for what is said of it.
     """
     if options["now"] and options["at"]:
         raise click.UsageError("--at and --now exclude each other")
@@ -123,6 +159,8 @@ def read_when(options: Options, current: Mapping[str, Any] | None) -> dict[str, 
         "not_after": options["until"],
     }
     given = {name: value for name, value in changed.items() if value is not None}
+    if given and current is None and not (options["at"] or options["now"]):
+        raise click.UsageError("say when as well: --at 2027-03-28T09:00, or --now")
     if options["at"] or options["now"]:
         kept.pop("choice", None)  # it was made for another time
         given["local"] = options["at"]
@@ -133,7 +171,7 @@ def read_texts(options: Options) -> tuple[dict[str, list[str]], dict[str, list[s
     """The posts of each thread: by language, and by account."""
     texts = dict(options["texts"])
     for language, path in options["files"]:
-        texts[language] = Path(path).read_text(encoding="utf-8")
+        texts[language] = read_text(Path(path))
     return _split_all(texts), _split_all(dict(options["variants"]))
 
 
@@ -158,22 +196,33 @@ def put_images(
     texts: Mapping[str, list[Segment]],
     variants: Mapping[str, list[Segment]],
 ) -> None:
-    """Upload the pictures and put them into the first post of their texts, in place of others.
+    """Upload the pictures and put them into their posts, in place of others.
 
     Raises:
-        click.UsageError: a picture for a text that the post does not have.
+        click.UsageError: a picture for a text or a post of a thread that is not there; nothing was uploaded.
     """
-    placed: dict[str, list[dict[str, str]]] = {}
     threads = {**texts, **variants}
-    for image in images:
-        if image.key is not None and image.key not in threads:
-            raise click.UsageError(f"--image {image.key}=…: the post has no such text")
+    wanted = [(image, _find_segments(image, threads)) for image in images]
+    placed: dict[int, list[dict[str, str]]] = {}
+    for image, segments in wanted:
         stored = upload(api, mission, image.path)
-        for key in threads if image.key is None else (image.key,):
-            line = {"sha256": stored["sha256"], "alt": image.alt}
-            placed.setdefault(key, []).append(line)
-    for key, media in placed.items():
-        threads[key][0]["media"] = media
+        for segment in segments:
+            media = placed.setdefault(id(segment), [])
+            media.append({"sha256": stored["sha256"], "alt": image.alt})
+            segment["media"] = media
+
+
+def _find_segments(image: ImageOption, threads: Mapping[str, list[Segment]]) -> list[Segment]:
+    if image.key is not None and image.key not in threads:
+        raise click.UsageError(f"--image {image.key}=…: the post has no such text")
+    found = []
+    for key in threads if image.key is None else (image.key,):
+        if image.part > len(threads[key]):
+            raise click.UsageError(
+                f"--image {key}#{image.part}=…: the thread has {len(threads[key])} posts"
+            )
+        found.append(threads[key][image.part - 1])
+    return found
 
 
 def upload(api: Api, mission: str, path: Path) -> dict[str, Any]:
@@ -220,8 +269,19 @@ _OPTIONS: Final = (
         "images",
         type=ImageType(),
         multiple=True,
-        help="A picture and what it shows, for the first post of every text (or of one).",
+        help="A picture and what it shows, for the first post of every text; en=… for one, en#2=… for its second post.",
     ),
+    click.option(
+        "--language",
+        "languages",
+        type=PairType("ACCOUNT=LANG"),
+        multiple=True,
+        help="The text that an account gets; default: the account's own language.",
+    ),
+    click.option("--card-url", help="A link card: the address it leads to."),
+    click.option("--card-title", help="What it is called."),
+    click.option("--card-description", help="A sentence about it."),
+    click.option("--no-card", is_flag=True, help="Without a link card."),
     click.option("--at", help="Wall time, such as 2027-03-28T09:00."),
     click.option("--now", is_flag=True, help="As soon as it is approved."),
     click.option("--zone", help="The zone of --at; default: the mission's."),
@@ -230,7 +290,11 @@ _OPTIONS: Final = (
         type=click.Choice(["earlier", "later"]),
         help="Which one, for a time that exists twice.",
     ),
-    click.option("--late-minutes", type=click.IntRange(0), help="Publish at most so late."),
+    click.option(
+        "--late-minutes",
+        type=click.IntRange(1, MOST_LATE_MINUTES),
+        help="Publish at most so late.",
+    ),
     click.option("--until", help="Never after this instant, such as 2027-03-28T12:00+02:00."),
     click.option(
         "--schedule/--no-schedule",

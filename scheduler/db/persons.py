@@ -82,7 +82,7 @@ async def load_actors(
     for grant, path in await uow.session.execute(query):
         grants[grant.person_id].append(
             people.Grant(
-                role=Role(grant.role), mission_path=path, may_approve_from=_ripe_from(grant)
+                role=Role(grant.role), mission_path=path, may_approve_from=ripe_from(grant)
             )
         )
     return {
@@ -154,7 +154,8 @@ def _in_force(now: datetime) -> ColumnElement[bool]:
     )
 
 
-def _ripe_from(grant: Grant) -> datetime:
+def ripe_from(grant: Grant) -> datetime:
+    """When the grant begins to approve."""
     if grant.bootstrap or grant.confirmed_at is None:
         return grant.not_before
     return max(grant.not_before, grant.confirmed_at + people.NEW_GRANT_COOLDOWN)

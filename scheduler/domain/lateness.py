@@ -5,6 +5,7 @@ from enum import StrEnum
 from typing import Final
 
 DEFAULT_LATE_MINUTES: Final = 15
+MOST_LATE_MINUTES: Final = 7 * 24 * 60  #: the least is 1
 DEFAULT_WINDOW: Final = timedelta(hours=24)
 
 

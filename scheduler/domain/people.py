@@ -8,6 +8,7 @@ from types import MappingProxyType
 from typing import Final
 from uuid import UUID
 
+from scheduler.clock import iso
 from scheduler.errors import ForbiddenError, NotFoundError
 
 
@@ -67,6 +68,18 @@ class ScopeDeniedError(ForbiddenError):
     code = "token_scope"
 
 
+class GrantTooYoungError(PermissionDeniedError):
+    """The role is in force, but a new one approves nothing for a day; `until` says when it does."""
+
+    code = "grant_too_young"
+
+
+class ApprovalsSuspendedError(PermissionDeniedError):
+    """The person was enrolled again, so for a day they neither approve nor manage; `until` says when it ends."""
+
+    code = "approvals_suspended"
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Grant:
     """A role on a mission and everything below it."""
@@ -106,14 +119,47 @@ class Actor:
             NotFoundError: the person cannot even see the mission's things.
             ScopeDeniedError: the token was issued for less.
             PermissionDeniedError: seen, but not allowed.
+            GrantTooYoungError, ApprovalsSuspendedError: seen, and allowed later.
         """
         if self.may(permission, mission_path, now=now):
             return
+        self.refuse_unripe(permission, mission_path, now=now)
         if not self.sees(mission_path):
             raise NotFoundError("not found")
         if permission not in self.scopes:
             raise ScopeDeniedError(f"this token does not carry the scope {permission}")
         raise PermissionDeniedError(f"{permission} is not granted to you here", needs=permission)
+
+    def refuse_unripe(self, permission: Permission, mission_path: str, *, now: datetime) -> None:
+        """Say until when a person waits who has the right role, but may not use it yet.
+
+        Raises:
+            GrantTooYoungError, ApprovalsSuspendedError: nothing but time is missing.
+        """
+        fitting = [
+            grant
+            for grant in self.grants
+            if grant.covers(mission_path) and permission in ROLE_PERMISSIONS[grant.role]
+        ]
+        if permission not in self.scopes or not fitting:
+            return
+        suspended = self.approvals_suspended_until
+        if permission in _SUSPENDED and suspended is not None and suspended > now:
+            raise ApprovalsSuspendedError(
+                f"you were enrolled again at {iso(suspended - REENROLMENT_SUSPENSION)}: "
+                f"you may {permission} again from {iso(suspended)}",
+                needs=permission,
+                until=iso(suspended),
+            )
+        first = min(fitting, key=lambda grant: grant.may_approve_from)
+        if not self._is_ripe(first, permission, now):
+            ripe = first.may_approve_from
+            raise GrantTooYoungError(
+                f"your role of {first.role} is in force since {iso(ripe - NEW_GRANT_COOLDOWN)}: "
+                f"it may {permission} from {iso(ripe)}",
+                needs=permission,
+                until=iso(ripe),
+            )
 
     def sees(self, mission_path: str) -> bool:
         return any(grant.covers(mission_path) for grant in self.grants)

@@ -124,7 +124,14 @@ def _decode(stripped: Stripped, kind: ImageType) -> None:
     except (MemoryError, Image.DecompressionBombError, Image.DecompressionBombWarning) as exc:
         raise MediaBombError("the picture needs too much memory to decode") from exc
     except Exception as exc:  # on broken pictures the decoder raises nearly anything
-        raise MediaUnreadableError(f"the picture does not decode: {exc}") from exc
+        if _is_ours(exc):
+            raise
+        raise MediaUnreadableError("the picture does not decode; save it anew") from exc
+
+
+def _is_ours(exc: Exception) -> bool:
+    """Whether the decoder lacks a file it should have loaded, which says nothing of the picture."""
+    return isinstance(exc, ImportError) or (isinstance(exc, OSError) and exc.errno is not None)
 
 
 def _look(image: Image.Image, stripped: Stripped) -> None:

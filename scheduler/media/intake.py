@@ -97,7 +97,8 @@ class MediaIntake:
                 limit=_LINE_BYTES,
             )  # fmt: skip
         except (OSError, ValueError) as exc:
-            raise MediaDecoderError(f"the decoding process does not start: {exc}") from exc
+            why = getattr(exc, "strerror", None) or type(exc).__name__  # not the path
+            raise MediaDecoderError(f"the decoding process does not start: {why}") from exc
 
 
 async def _converse(process: Process, data: bytes, max_bytes: int) -> bytes:

@@ -4,11 +4,13 @@ Started by `intake.MediaIntake` as `python -m scheduler.media.sandbox ARGUMENTS`
 answer is one line of JSON, and after it the cleaned bytes when the line has no `code`.
 """
 
+import importlib
 import json
 import os
 import resource
 import sys
 from dataclasses import asdict, fields
+from typing import Final
 
 from PIL import Image
 
@@ -16,10 +18,21 @@ from scheduler.errors import InvalidError
 from scheduler.media.cleaning import inspect_and_clean
 from scheduler.media.model import MediaLimits
 
+#: What Pillow and the interpreter import only when a picture asks for it. Without files that is too late.
+_LAZY: Final = (
+    *(f"PIL.{name}" for name in ("ExifTags", "MpoImagePlugin", "TiffImagePlugin", "TiffTags")),
+    *(f"PIL.{name}" for name in ("ImageColor", "ImageFile", "ImageFilter", "ImagePalette")),
+    *(f"encodings.{name}" for name in ("ascii", "cp437", "latin_1", "utf_8", "utf_32")),
+    *(f"encodings.{name}" for name in ("utf_16", "utf_16_be", "utf_16_le")),
+    "copy",
+)
+
 
 def confine(*, memory_bytes: int, cpu_s: int) -> None:
     """Give up memory, time, children, and every file and socket not open yet, for ever (without privileges)."""
     Image.preinit()
+    for module in _LAZY:
+        importlib.import_module(module)
     os.nice(10)  # publishing goes first
     limits = {
         resource.RLIMIT_CPU: (cpu_s, cpu_s + 1),

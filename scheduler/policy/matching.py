@@ -1,14 +1,15 @@
 """Finding terms and patterns in a text: one RE2 pass over all rules, then a look at the few that were hit.
 
-Case does not matter, nor does it matter whether a letter is composed, whether invisible characters stand between the
-letters, or which white space separates words. RE2 alone searches, in time linear in the text.
+Case does not matter, nor does it matter whether a letter is composed, wide, styled or part of a ligature, whether
+invisible characters stand between the letters, or which white space separates words. RE2 alone searches, in time linear
+in the text.
 """
 
 import unicodedata
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import islice
-from typing import Final
+from typing import Final, Literal
 
 import re2
 import regex
@@ -40,6 +41,7 @@ class Folded:
 
     text: str
     data: bytes  #: the text in UTF-8
+    source: str  #: what people wrote
     starts: Sequence[int] | None = None
     ends: Sequence[int] | None = None
 
@@ -49,14 +51,24 @@ class Folded:
         return self.starts[start], self.ends[end - 1]
 
     def is_boundary(self, offset: int) -> bool:
-        """Whether no word runs across `offset`; an invisible character that was left out also ends a word."""
+        """Whether no word runs across `offset`: as it is searched, or as it was written.
+
+        An invisible character that was left out also ends a word, and so does a sign like ™ that folds to letters.
+        """
         if not 0 < offset < len(self.text):
             return True
         if not (_WORD.match(self.text[offset - 1]) and _WORD.match(self.text[offset])):
             return True
-        if self.starts is None or self.ends is None:
+        if (
+            self.starts is None
+            or self.ends is None
+            or self.starts[offset - 1] == self.starts[offset]
+        ):
             return False
-        return self.ends[offset - 1] < self.starts[offset]
+        before, after = self.ends[offset - 1] - 1, self.starts[offset]
+        if before + 1 < after:
+            return True
+        return not (_WORD.match(self.source[before]) and _WORD.match(self.source[after]))
 
 
 class Needle:
@@ -145,24 +157,34 @@ def _build_group(needles: Sequence[Needle], memory_bytes: int) -> re2.Set:
     return group
 
 
-def fold(text: str) -> Folded:
-    """Compose the letters and leave out what is invisible, and remember where everything stood."""
+def folds(text: str) -> tuple[Folded, ...]:
+    """The text in every way it is searched: as people read it, and with signs such as № as they were written."""
+    read, written = fold(text), fold(text, form="NFC")
+    return (read,) if read.text == written.text else (read, written)
+
+
+def fold(text: str, *, form: Literal["NFC", "NFKC"] = "NFKC") -> Folded:
+    """Compose the letters and leave out what is invisible, and remember where everything stood.
+
+    NFKC makes a wide or styled letter the plain one, and a ligature its letters; case stays, because a script such as
+    Georgian has no capitals that anybody would take for another spelling.
+    """
     if text.isascii():
-        return Folded(text, text.encode())
-    text = _SURROGATE.sub("\ufffd", text)
-    if unicodedata.is_normalized("NFC", text) and not _IGNORABLE.search(text):
-        return Folded(text, text.encode())
+        return Folded(text, text.encode(), text)
+    source, text = text, _SURROGATE.sub("\ufffd", text)
+    if unicodedata.is_normalized(form, text) and not _IGNORABLE.search(text):
+        return Folded(text, text.encode(), source)
     kept = [(offset, char) for offset, char in enumerate(text) if not _IGNORABLE.match(char)]
     folded: list[str] = []
     starts: list[int] = []
     ends: list[int] = []
     for cluster in _CLUSTER.finditer("".join(char for _, char in kept)):
-        composed = unicodedata.normalize("NFC", cluster[0])
+        composed = unicodedata.normalize(form, cluster[0])
         folded.append(composed)
         starts += [kept[cluster.start()][0]] * len(composed)
         ends += [kept[cluster.end() - 1][0] + 1] * len(composed)
     text = "".join(folded)
-    return Folded(text, text.encode(), starts, ends)
+    return Folded(text, text.encode(), source, starts, ends)
 
 
 def _term_pattern(term: str) -> str:

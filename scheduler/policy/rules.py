@@ -29,7 +29,7 @@ from typing import Final, Self, TypeVar
 
 from scheduler.canonical import JsonObject, JsonValue, canonical, sha256_hex
 from scheduler.errors import InvalidError
-from scheduler.policy.matching import MAX_HITS, Folded, Matcher, Needle, PatternError, Span, fold
+from scheduler.policy.matching import MAX_HITS, Folded, Matcher, Needle, PatternError, Span, folds
 
 FORMAT: Final = 1
 MAX_RULES: Final = 10_000
@@ -170,13 +170,16 @@ class Policy:
 
     def find(self, text: str) -> dict[int, Hits]:
         """Return the hits of every rule that has any, by the rule's index, whatever the rule's scope; never raises."""
-        folded = fold(text)
+        searched = folds(text)
         spans: dict[int, list[tuple[Span, ...]]] = {}
-        for needle, found in self._matcher.find(folded).items():
-            spans.setdefault(self._owners[needle], []).append(found)
-        return {index: self._judge(index, found, folded) for index, found in spans.items()}
+        for folded in searched:
+            for needle, found in self._matcher.find(folded).items():
+                spans.setdefault(self._owners[needle], []).append(found)
+        return {index: self._judge(index, found, searched) for index, found in spans.items()}
 
-    def _judge(self, index: int, found: list[tuple[Span, ...]], folded: Folded) -> Hits:
+    def _judge(
+        self, index: int, found: list[tuple[Span, ...]], searched: tuple[Folded, ...]
+    ) -> Hits:
         """Drop hits inside longer ones, then set aside the excused.
 
         Where there were more hits than are looked at, the last one counts: nothing hides behind a hundred exceptions.
@@ -186,7 +189,12 @@ class Policy:
             if not outer or end > outer[-1][1]:
                 outer.append((start, end))
         is_cut = any(len(spans) == MAX_HITS for spans in found)
-        shelters = [span for needle in self._exceptions[index] for span in needle.find(folded)]
+        shelters = [
+            span
+            for folded in searched
+            for needle in self._exceptions[index]
+            for span in needle.find(folded)
+        ]
         excused = {span for span in outer[: -1 if is_cut else None] if _is_inside(span, shelters)}
         return Hits(
             counted=tuple(span for span in outer if span not in excused),

@@ -15,6 +15,7 @@ from scheduler.domain.post_flow import PostMove, PostState, plan
 from scheduler.errors import ConflictError, ForbiddenError, InvalidError
 from scheduler.services import rendering
 from scheduler.services.judging import find_findings, refuse_blocked
+from scheduler.services.posts import require_revision
 from scheduler.services.writing import TimePastError, require_future, require_on_targets
 
 
@@ -116,9 +117,12 @@ async def send_back(uow: UnitOfWork, actor: Actor, post_id: UUID, *, comment: st
     return post
 
 
-async def schedule(uow: UnitOfWork, actor: Actor, post_id: UUID) -> Post:
+async def schedule(
+    uow: UnitOfWork, actor: Actor, post_id: UUID, *, revision: int | None = None
+) -> Post:
     """Let an approved post go at its time."""
     post = await posts.get(uow, actor, post_id, needs=Permission.WRITE)
+    require_revision(post, revision)
     plan(PostState(post.state), PostMove.SCHEDULE)
     require_future(post, uow.now)
     await _require_window(uow, post)

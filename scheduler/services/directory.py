@@ -11,7 +11,14 @@ from sqlmodel import col
 from scheduler.db import persons
 from scheduler.db.tables import ApiToken, Grant, Mission, Person
 from scheduler.db.uow import UnitOfWork
-from scheduler.domain.people import Actor, Permission, PermissionDeniedError
+from scheduler.domain import people
+from scheduler.domain.people import (
+    ROLE_PERMISSIONS,
+    Actor,
+    Permission,
+    PermissionDeniedError,
+    Role,
+)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -19,7 +26,8 @@ class Identity:
     """The person behind a token, and what the token is good for now."""
 
     person: Person
-    grants: tuple[tuple[str, str], ...]  #: role and the code of the mission
+    grants: tuple[tuple[Role, str, datetime | None], ...]
+    """Role, the code of the mission, and from when it approves where that is still to come."""
     token_expires_at: datetime | None
 
 
@@ -42,10 +50,16 @@ async def identify(uow: UnitOfWork, actor: Actor) -> Identity:
     return Identity(
         person=await persons.get(uow, actor.person_id),
         grants=tuple(
-            sorted((grant.role.value, code_of[grant.mission_path]) for grant in actor.grants)
+            (grant.role, code_of[grant.mission_path], _ripens_at(grant, uow.now))
+            for grant in sorted(actor.grants, key=lambda each: (each.role, each.mission_path))
         ),
         token_expires_at=None if token is None else token.expires_at,
     )
+
+
+def _ripens_at(grant: people.Grant, now: datetime) -> datetime | None:
+    approves = Permission.APPROVE in ROLE_PERMISSIONS[grant.role]
+    return grant.may_approve_from if approves and grant.may_approve_from > now else None
 
 
 async def find_persons(uow: UnitOfWork, actor: Actor) -> Sequence[Person]:

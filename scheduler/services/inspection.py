@@ -29,6 +29,7 @@ class Flaw:
     code: str
     message: str
     segment: int | None
+    blocks: bool = True  #: False: to be known, not to be mended
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -90,14 +91,14 @@ async def inspect(uow: UnitOfWork, kit: Kit, actor: Actor, post_id: UUID) -> Ins
 
 
 def find_hidden(seen: Inspection) -> tuple[HiddenIn, ...]:
-    """What a reviewer cannot see, in every text and alt text that may become public."""
+    """What a reviewer cannot see, in every text, alt text and link card that may become public."""
     parts, codes = seen.parts, seen.codes
     sources = [(f"texts.{text.language}", text.segments) for text in parts.texts]
     sources += [(f"variants.{codes[each.account_id]}", each.segments) for each in parts.variants]
+    texts = [each for name, segments in sources for each in _texts(name, segments)]
     return tuple(
         HiddenIn(field=field, span=span)
-        for name, segments in sources
-        for field, text in _texts(name, segments)
+        for field, text in (*texts, *judging.card_texts(parts))
         for span in hidden_characters(text)
     )
 
@@ -151,6 +152,7 @@ def _find_account_flaws(
                 code=unfit.problem.code,
                 message=unfit.problem.message,
                 segment=unfit.problem.segment,
+                blocks=unfit.problem.blocks,
             )
             for unfit in rendering.find_unfit(kit, parts, [account], media)
         ]
@@ -182,7 +184,7 @@ def _find_payloads(
 ) -> list[PublicPayload]:
     """The stored payloads once there are any; before, as they would be rendered now."""
     is_draft = parts.post.state == PostState.DRAFT
-    faulty = {flaw.account for flaw in flaws}
+    faulty = {flaw.account for flaw in flaws if flaw.blocks}
     found = []
     for delivery, account in parts.deliveries:
         if not is_draft:

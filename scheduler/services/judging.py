@@ -37,7 +37,7 @@ def parse(body: bytes) -> Policy:
 
 
 def facts_of(parts: PostParts) -> PostFacts:
-    """What rules judge: every text and alt text, common or an account's own."""
+    """What rules judge: every text and alt text, common or an account's own, and the link card in each language."""
     by_id = {account.id: account for _, account in parts.deliveries}
     facts = [
         fact
@@ -50,7 +50,23 @@ def facts_of(parts: PostParts) -> PostFacts:
             facts += _facts(
                 language_for(parts, account), variant.segments, f"variants.{account.code}"
             )
+    facts += [
+        TextFact(language=language, text=text, field=field, is_body=False)
+        for language in _languages(parts)
+        for field, text in card_texts(parts)
+    ]
     return PostFacts(post_class=parts.post.post_class, texts=tuple(facts))
+
+
+def card_texts(parts: PostParts) -> list[tuple[str, str]]:
+    """What the link card makes public, each with its field."""
+    return [(f"card.{name}", text) for name, text in sorted((parts.post.link_card or {}).items())]
+
+
+def _languages(parts: PostParts) -> list[str]:
+    """The languages that the post goes out in; before it has targets, those that it is written in."""
+    targeted = {language_for(parts, account) for _, account in parts.deliveries}
+    return sorted(targeted or {text.language for text in parts.texts})
 
 
 def _facts(

@@ -11,7 +11,7 @@ from scheduler.db import missions, persons, rules
 from scheduler.db.tables import Grant, Mission, Person
 from scheduler.db.uow import UnitOfWork
 from scheduler.domain.calendar import get_zone
-from scheduler.domain.people import Actor, Permission, Role
+from scheduler.domain.people import ROLE_PERMISSIONS, Actor, Permission, Role
 from scheduler.errors import ConflictError, ForbiddenError, InvalidError, NotFoundError
 from scheduler.ids import new_id
 from scheduler.services import tokens
@@ -192,6 +192,13 @@ async def confirm_grant(uow: UnitOfWork, actor: Actor, grant_id: UUID) -> Grant:
     grant.confirmed_by, grant.confirmed_at = actor.person_id, uow.now
     _record_grant(uow, Action.GRANT_CONFIRM, grant, actor)
     return grant
+
+
+def approves_from(grant: Grant) -> datetime | None:
+    """When a grant in force begins to approve; None when it never does."""
+    if Permission.APPROVE not in ROLE_PERMISSIONS[Role(grant.role)]:
+        return None
+    return persons.ripe_from(grant) if grant.bootstrap or grant.confirmed_at else None
 
 
 async def revoke_grant(uow: UnitOfWork, actor: Actor, grant_id: UUID) -> Grant:

@@ -76,7 +76,7 @@ async def edit(
         DeliveryStartedError: a worker has claimed or tried a delivery.
     """
     post = await posts.get(uow, actor, post_id, needs=Permission.WRITE)
-    _require_revision(post, revision)
+    require_revision(post, revision)
     plan(PostState(post.state), PostMove.EDIT)
     await _take_back_deliveries(uow, actor, post)
     await posts.move(
@@ -106,7 +106,7 @@ async def submit(uow: UnitOfWork, kit: Kit, actor: Actor, post_id: UUID, *, revi
         PolicyBlockedError: the policy in force forbids it.
     """
     post = await posts.get(uow, actor, post_id, needs=Permission.WRITE)
-    _require_revision(post, revision)
+    require_revision(post, revision)
     plan(PostState(post.state), PostMove.SUBMIT)
     parts = await posts.load_parts(uow, post)
     if not parts.deliveries:
@@ -137,9 +137,12 @@ async def submit(uow: UnitOfWork, kit: Kit, actor: Actor, post_id: UUID, *, revi
     return post
 
 
-async def withdraw(uow: UnitOfWork, actor: Actor, post_id: UUID) -> Post:
+async def withdraw(
+    uow: UnitOfWork, actor: Actor, post_id: UUID, *, revision: int | None = None
+) -> Post:
     """Take a post back to draft before anything of it has left."""
     post = await posts.get(uow, actor, post_id, needs=Permission.WRITE)
+    require_revision(post, revision)
     plan(PostState(post.state), PostMove.WITHDRAW)
     await _take_back_deliveries(uow, actor, post)
     await posts.move(
@@ -155,9 +158,12 @@ async def withdraw(uow: UnitOfWork, actor: Actor, post_id: UUID) -> Post:
     return post
 
 
-async def cancel(uow: UnitOfWork, actor: Actor, post_id: UUID) -> Post:
+async def cancel(
+    uow: UnitOfWork, actor: Actor, post_id: UUID, *, revision: int | None = None
+) -> Post:
     """End a post; what is public stays public, and a thread that is public in part waits for a person."""
     post = await posts.get(uow, actor, post_id, needs=Permission.WRITE)
+    require_revision(post, revision)
     parts = await posts.load_parts(uow, post)
     _refuse_in_hand(parts)
     await posts.move(uow, post, PostMove.CANCEL, actor=actor)
@@ -169,8 +175,9 @@ async def cancel(uow: UnitOfWork, actor: Actor, post_id: UUID) -> Post:
     return post
 
 
-def _require_revision(post: Post, revision: int) -> None:
-    if post.revision != revision:
+def require_revision(post: Post, revision: int | None) -> None:
+    """Refuse an act on another revision than was read; None is somebody who does not act on what they read."""
+    if revision is not None and post.revision != revision:
         raise RevisionStaleError(
             f"the post is at revision {post.revision}, you read {revision}; look again",
             revision=post.revision,

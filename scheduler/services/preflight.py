@@ -38,7 +38,7 @@ NEXT: Final[Mapping[str, str]] = MappingProxyType(
         "sign_in_refused": "chancery account check {account}",
         "account_profile_changed": "chancery account check {account}",
         "platform_unavailable": "chancery account check {account}",
-        "quota_short": "chancery post edit {post} --at YYYY-MM-DDTHH:MM",
+        "quota_short": "chancery post edit {post} --revision N --at YYYY-MM-DDTHH:MM",
     }
 )
 _NEXT_ELSE: Final = "chancery post explain {post}"
@@ -154,7 +154,8 @@ def judge_fit(kit: Kit, sheet: Sheet, papers: Papers, profile: Profile | None) -
         return [Finding(code=exc.code, message=str(exc))]
     except (ValueError, KeyError, TypeError):
         return []  # as above
-    return [Finding(code="content_unfit", message=each.problem.message) for each in unfit]
+    blocking = [each.problem for each in unfit if each.problem.blocks]
+    return [Finding(code="content_unfit", message=each.message) for each in blocking]
 
 
 async def record(

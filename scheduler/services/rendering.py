@@ -172,14 +172,15 @@ def build_statement(parts: PostParts, policy: str) -> Statement:
 
 
 def refuse_unfit(unfit: Sequence[Unfit]) -> None:
-    """Raise `ContentUnfitError` with every problem, when there is one."""
-    if not unfit:
+    """Raise `ContentUnfitError` with every problem that stops it, when there is one."""
+    blocking = [each for each in unfit if each.problem.blocks]
+    if not blocking:
         return
-    first = unfit[0]
+    first = blocking[0]
     raise ContentUnfitError(
         f"{first.account.code}: {first.problem.message}"
-        + (f" (and {len(unfit) - 1} more)" if len(unfit) > 1 else ""),
-        problems=[describe_unfit(each) for each in unfit],
+        + (f" (and {len(blocking) - 1} more)" if len(blocking) > 1 else ""),
+        problems=[describe_unfit(each) for each in blocking],
     )
 
 

@@ -22,5 +22,6 @@ async def require_at_the_top(uow: UnitOfWork, actor: Actor, permission: Permissi
     if permission not in actor.scopes:
         raise ScopeDeniedError(f"this token does not carry the scope {permission}")
     if not actor.may(permission, root.path, now=uow.now):
+        actor.refuse_unripe(permission, root.path, now=uow.now)
         raise PermissionDeniedError(f"{permission} is not granted to you at headquarters")
     return root

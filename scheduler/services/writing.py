@@ -15,13 +15,12 @@ from scheduler.db.posts import PostParts
 from scheduler.db.tables import Account, Delivery, Mission, Post, PostText, Variant
 from scheduler.db.uow import UnitOfWork
 from scheduler.domain.calendar import Choice, get_zone, parse_local, resolve
-from scheduler.domain.lateness import DEFAULT_LATE_MINUTES
+from scheduler.domain.lateness import DEFAULT_LATE_MINUTES, MOST_LATE_MINUTES
 from scheduler.domain.people import Actor, Permission
 from scheduler.domain.text import check_text
 from scheduler.errors import ForbiddenError, InvalidError
 
 _MOST_TARGETS: Final = 100
-_MOST_LATE_MINUTES: Final = 7 * 24 * 60
 #: A person may still be typing when the minute passes; the late rule judges the rest.
 _PAST_GRACE: Final = timedelta(seconds=60)
 
@@ -90,6 +89,7 @@ def require_on_targets(
     """The post's own mission is not enough: it speaks from the accounts of others as well."""
     for path in sorted(parts.paths):
         if not actor.may(permission, path, now=uow.now):
+            actor.refuse_unripe(permission, path, now=uow.now)
             raise TargetDeniedError("one of the post's accounts is of a mission that is not yours")
 
 
@@ -140,8 +140,8 @@ def _set_time(post: Post, mission: Mission, when: When, now: datetime) -> None:
     post.zone = get_zone(when.zone or mission.zone).key
     post.local_time = when.local
     post.choice = None if when.choice is None else when.choice.value
-    if not 1 <= when.late_minutes <= _MOST_LATE_MINUTES:
-        raise LateMinutesError(f"late_minutes is 1 to {_MOST_LATE_MINUTES}")
+    if not 1 <= when.late_minutes <= MOST_LATE_MINUTES:
+        raise LateMinutesError(f"late_minutes is 1 to {MOST_LATE_MINUTES}")
     post.late_minutes = when.late_minutes
     post.not_after = when.not_after
     if when.local is None:

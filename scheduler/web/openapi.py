@@ -9,7 +9,12 @@ from pydantic import BaseModel
 from pydantic.json_schema import models_json_schema
 
 from scheduler.db.uow import DatabaseUnavailableError
-from scheduler.domain.people import PermissionDeniedError, ScopeDeniedError
+from scheduler.domain.people import (
+    ApprovalsSuspendedError,
+    GrantTooYoungError,
+    PermissionDeniedError,
+    ScopeDeniedError,
+)
 from scheduler.domain.text import TextControlError, TextSurrogateError
 from scheduler.errors import ChanceryError, NotFoundError
 from scheduler.services.tokens import TokenRejectedError
@@ -57,6 +62,8 @@ _ENTRY_ERRORS: Final = (
     TokenMissingError,
     TokenRejectedError,
     PermissionDeniedError,
+    GrantTooYoungError,
+    ApprovalsSuspendedError,
     ScopeDeniedError,
 )
 _KEY_ERRORS: Final = (

@@ -144,6 +144,19 @@ class TestMastodonRender:
         body = fill(second, slots("key", parent="17"))
         assert json.loads(body)["in_reply_to_id"] == "17"
 
+    @pytest.mark.parametrize(
+        ("tag", "kept"),
+        [("sl", "sl"), ("pt-BR", "pt"), ("sr-Latn", "sr"), ("zh-TW", "zh-TW"), ("zh-hk", "zh-HK")],
+    )
+    def test_a_language_that_is_kept_in_part_only_is_told_and_stops_nothing(
+        self, tag: str, kept: str
+    ) -> None:
+        content = Content(segments=(Segment(text="Bom dia"),), language=tag)
+        told = [(each.code, each.blocks) for each in self.adapter.problems(content, {})]
+        assert told == ([] if kept.lower() == tag.lower() else [("language_shortened", False)])
+        [body] = self.adapter.render(content, "108", {})
+        assert body["language"] == kept
+
     def test_links_and_mentions_count_as_the_server_counts_them(self) -> None:
         length = self.adapter.length
         assert length("https://mzz.karvenia.example/very/long/address/indeed", {}).used == 23

@@ -134,8 +134,12 @@ class Api:
         return (await self.submit(post)).of(200)
 
     async def submit(self, post: Any) -> Reply:
-        officer = self.as_("hocevar").with_headers(If_Match=f'"{post["revision"]}"')
-        return await officer.post(f"/posts/{post['id']}/submit")
+        return await self.act(post, "submit")
+
+    async def act(self, post: Any, act: str, *, by: str = "hocevar") -> Reply:
+        """Submit, withdraw, schedule or cancel the post as it was read."""
+        person = self.as_(by).with_headers(If_Match=f'"{post["revision"]}"')
+        return await person.post(f"/posts/{post['id']}/{act}")
 
     async def approve(self, post: Any, *, by: str = "zorc") -> Reply:
         return await self.as_(by).post(f"/posts/{post['id']}/approve", {"digest": post["digest"]})

@@ -86,7 +86,7 @@ async def test_enrolling_again_ends_the_tokens_and_suspends_approvals(api: Api) 
     supervisor = api.with_token(token)
     assert (await supervisor.get("/whoami")).of(200)["approvals_suspended_until"] is not None
     refused = await supervisor.post(f"/posts/{post['id']}/approve", {"digest": post["digest"]})
-    assert (refused.status, refused.code) == (403, "permission_denied")
+    assert (refused.status, refused.code) == (403, "approvals_suspended")
 
 
 async def test_codes_cannot_be_guessed_quickly(api: Api) -> None:
@@ -172,11 +172,14 @@ async def test_a_grant_needs_a_second_admin(api: Api) -> None:
     assert (own.status, own.code) == (403, "second_admin_needed")
     confirmed = (await api.as_("oblak").post(f"/grants/{proposed['id']}/confirm")).of(200)
     assert confirmed["state"] == "in_force"
+    assert (proposed["approves_from"], confirmed["approves_from"][-1]) == (None, "Z")
     assert confirmed["confirmed_by"]["code"] == "oblak"
     assert (await api.as_("oblak").post(f"/grants/{proposed['id']}/confirm")).code == "conflict"
-    assert {"role": "supervisor", "mission": "krv.kyi"} in (
-        await api.as_("olena").get("/whoami")
-    ).of(200)["grants"]
+    assert {
+        "role": "supervisor",
+        "mission": "krv.kyi",
+        "approves_from": confirmed["approves_from"],
+    } in (await api.as_("olena").get("/whoami")).of(200)["grants"]
     assert (await api.as_("oblak").delete(f"/grants/{proposed['id']}")).of(204) is None
     assert (await api.as_("oblak").delete(f"/grants/{proposed['id']}")).code == "not_found"
     assert len((await api.as_("olena").get("/whoami")).of(200)["grants"]) == 1

@@ -42,7 +42,10 @@ def test_a_series_is_drafted_submitted_approved_edited_and_ended(karvenia: Karve
     assert "The week ahead" in shown
     assert supervisor.run(*approve).returncode == 2  # nothing is left
 
-    edited = officer.ask("post", "edit", second["id"], "--text=en=Only this week")
+    edited = officer.ask(
+        *("post", "edit", second["id"], "--revision", second["revision"]),
+        "--text=en=Only this week",
+    )
     assert (edited["state"], edited["series"]) == ("draft", made["id"])
     assert officer.ask("post", "show", first["id"])["state"] == "scheduled"
     assert made["id"] in officer.run("post", "show", first["id"]).stdout

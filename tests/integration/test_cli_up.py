@@ -4,6 +4,9 @@ import os
 import signal
 import socket
 import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 import pytest
 
@@ -35,6 +38,35 @@ def test_a_second_start_on_the_same_folder_is_refused(installed: Machine) -> Non
     with installed.up():
         assert installed.refusal("up") == "already_running"
         assert installed.is_ready()
+
+
+def test_a_sqlite_database_has_one_worker(installed: Machine) -> None:
+    with installed.up():
+        wait_for(lambda: _named(installed, "-m worker"))
+        assert installed.refusal("worker") == "worker_running"
+
+
+def test_the_worker_after_a_killed_one_starts(installed: Machine) -> None:
+    for number in (signal.SIGKILL, signal.SIGTERM):
+        with _worker(installed) as process:
+            assert installed.refusal("worker") == "worker_running"
+            process.send_signal(number)
+    assert installed.processes() == {}
+
+
+@contextmanager
+def _worker(machine: Machine) -> Iterator[subprocess.Popen[bytes]]:
+    """`chancery worker`, once it works."""
+    process = subprocess.Popen(
+        [sys.executable, "-m", "cli", "worker"], env=machine.environment, cwd=machine.folder
+    )
+    try:
+        wait_for(lambda: process.pid in _named(machine, "-m worker"))
+        yield process
+        process.wait(45)
+    finally:
+        process.kill()
+        process.wait()
 
 
 def test_nothing_outlives_a_killed_up_and_the_next_one_starts(installed: Machine) -> None:

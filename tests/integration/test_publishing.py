@@ -115,6 +115,25 @@ async def test_an_ambiguous_answer_is_looked_up_and_never_blindly_repeated(
     assert look["at"] >= iso(attempts[0].deadline)
 
 
+@pytest.mark.timeout(180)
+@pytest.mark.parametrize("platform", list(Platform))
+async def test_a_post_that_appears_long_after_its_request_was_given_up_is_public_once(
+    world: World, platform: Platform, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The server ignores the key, so a second request would be a second post: only patience avoids it."""
+    _settle_soon(world, monkeypatch, settle_s=5)
+    fault = Turn(late_effect_ms=3_000, honour_key=False, count=1)
+    world.practice.turn(platform, fault)
+    post = await world.scheduled(targets=(f"hq.{platform.value}",))
+    async with world.working():
+        await world.settle(post, lambda each: each.state == "unknown")
+        assert _texts(world) == []  # the request has failed, and nothing is public yet
+        [delivery] = await world.settle(post, _done, within_s=120)
+    assert delivery.state == "verified", delivery.reason
+    assert len(_texts(world)) == 1
+    assert [each.outcome for each in await _attempts(world, delivery)] == ["found"]
+
+
 async def test_without_a_look_up_an_ambiguous_end_waits_for_a_person(
     world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -294,12 +313,14 @@ async def test_a_later_thread_part_waits_for_a_stop_with_what_is_public_on_recor
     assert _texts(world) == ["1/2 of the statement"]
 
 
-def _settle_soon(world: World, monkeypatch: pytest.MonkeyPatch, *, lookup: bool = True) -> None:
+def _settle_soon(
+    world: World, monkeypatch: pytest.MonkeyPatch, *, lookup: bool = True, settle_s: float = 1
+) -> None:
     """The real capabilities with a settle time that a test can wait for."""
     for adapter in world.app.kit.platforms.values():
         changed = replace(
             adapter.capabilities,
-            settle=timedelta(seconds=1),
+            settle=timedelta(seconds=settle_s),
             publish_timeout=timedelta(seconds=2),
             lookup=lookup,
         )

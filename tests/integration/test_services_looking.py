@@ -116,13 +116,66 @@ async def test_what_nobody_sees_is_pointed_out(shared: World) -> None:
     post = await shared.draft(
         texts={"en": [{"text": hidden, "media": [{"sha256": sha256, "alt": "a\u00adriver"}]}]},
         variants={"hq.bluesky": _text("plain"), "kyi.mastodon": _text("\u200bЛиповець")},
+        link_card={
+            "uri": "https://krv.example",
+            "title": "Li\u200bpovec",
+            "description": "a\u00ad",
+        },
     )
     found = inspection.find_hidden(await _inspect(shared, post))
     assert [(each.field, each.span.start) for each in found] == [
         ("texts.en[0].text", 7),
         ("texts.en[0].media[0].alt", 1),
         ("variants.kyi.mastodon[0].text", 0),
+        ("card.description", 1),
+        ("card.title", 2),
     ]
+
+
+@pytest.mark.parametrize(
+    ("card", "found"),
+    [
+        ({"uri": "https://krv.example/kiev", "title": "Kiev", "description": "From Kiev."},
+         [("card.description", (5, 9)), ("card.title", (0, 4)), ("card.uri", (20, 24))]),
+        ({"uri": "https://krv.example", "title": "Kyiv", "description": ""}, []),
+    ],
+)  # fmt: skip
+async def test_a_link_card_is_judged_like_a_text(
+    shared: World, card: dict[str, str], found: list[tuple[str, tuple[int, int]]]
+) -> None:
+    post = await shared.draft(link_card=card, targets=("hq.bluesky",))
+    seen = await _inspect(shared, post)
+    assert [(each.field, each.span) for each in seen.findings] == found
+    assert {each.language for each in seen.findings} <= {"en"}
+
+
+async def test_a_shortened_language_is_shown_and_stops_nothing(shared: World) -> None:
+    post = await shared.draft(
+        texts={"pt-BR": _text("Bom dia!")}, languages={"hq.mastodon": "pt-BR"}
+    )
+    [flaw] = (await _inspect(shared, post)).flaws
+    assert (flaw.account, flaw.code, flaw.blocks) == ("hq.mastodon", "language_shortened", False)
+    assert "keeps only “pt” of the language “pt-BR”" in flaw.message
+    submitted = await shared.submit(post)
+    [payload] = (await _inspect(shared, submitted)).payloads
+    assert payload.parts[0]["request"]["language"] == "pt"
+
+
+async def test_a_link_card_is_judged_in_each_language_that_it_goes_out_in(shared: World) -> None:
+    card = {"uri": "https://krv.example", "title": "Kiev", "description": ""}
+    ukrainian = await shared.draft(
+        link_card=card, texts={"uk": _text("Добрий ранок!")}, targets=("hq.bluesky",),
+        languages={"hq.bluesky": "uk"},
+    )  # fmt: skip
+    assert (await _inspect(shared, ukrainian)).findings == ()
+    both = await shared.draft(
+        link_card=card,
+        texts={"uk": _text("Добрий ранок!"), "en": _text("Good morning!")},
+        targets=("hq.bluesky", "hq.mastodon"),
+        languages={"hq.bluesky": "uk"},
+    )
+    [finding] = (await _inspect(shared, both)).findings
+    assert (finding.language, finding.field) == ("en", "card.title")
 
 
 async def test_stored_payloads_that_cannot_be_read_are_shown_as_nothing(shared: World) -> None:

@@ -5,6 +5,7 @@ from uuid import UUID, uuid4
 
 import pytest
 
+from scheduler.clock import iso
 from scheduler.db import missions, persons
 from scheduler.domain.people import Permission, Role
 from scheduler.services import directory, people, tokens
@@ -168,6 +169,36 @@ async def test_a_confirmed_grant_approves_a_day_later_and_not_before(shared: Wor
     assert await _may(shared, person, Permission.APPROVE, timedelta(hours=24))
 
 
+async def test_a_young_supervisor_is_told_until_when_to_wait(shared: World) -> None:
+    person = await _person(shared)
+    await _confirm(shared, await _propose(shared, person))
+    post = await shared.submit(await shared.draft())
+    async with refused(shared, "grant_too_young") as caught:
+        await shared.approve(post, by=person)
+    async with shared.as_(person) as (uow, actor):
+        [(_, _, ripe)] = (await directory.identify(uow, actor)).grants
+    assert ripe is not None
+    assert caught.value.details["until"] == iso(ripe)
+    assert iso(ripe) in str(caught.value)
+
+
+async def test_whoever_was_enrolled_again_is_told_until_when_to_wait(shared: World) -> None:
+    for code in ("zorc", "bizjak"):
+        async with shared.app.open_uow() as uow:
+            person = await persons.get_by_code(uow, code)
+            person.approvals_suspended_until = uow.now + timedelta(hours=5)
+    try:
+        post = await shared.submit(await shared.draft())
+        async with refused(shared, "approvals_suspended"):
+            await shared.approve(post)
+        async with refused(shared, "approvals_suspended"), shared.as_("bizjak") as (uow, actor):
+            await people.enrol_person(uow, actor, "hocevar")
+    finally:
+        for code in ("zorc", "bizjak"):
+            async with shared.app.open_uow() as uow:
+                (await persons.get_by_code(uow, code)).approvals_suspended_until = None
+
+
 async def test_a_grant_holds_between_its_dates(shared: World) -> None:
     person = await _person(shared)
     async with shared.app.open_uow.read() as uow:
@@ -269,7 +300,7 @@ async def test_a_person_is_told_who_they_are(shared: World) -> None:
     async with shared.app.open_uow.read() as uow:
         actor = await tokens.authenticate(uow, issued.token, via="api")
         me = await directory.identify(uow, actor)
-    assert (me.person.code, me.grants) == (code, (("supervisor", "krv.tyo"),))
+    assert (me.person.code, me.grants) == (code, (("supervisor", "krv.tyo", None),))
     assert me.token_expires_at == issued.expires_at
     async with shared.as_("hocevar") as (uow, actor):
         assert (await directory.identify(uow, actor)).token_expires_at is None

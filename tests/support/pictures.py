@@ -63,6 +63,54 @@ def profile_with(name: bytes, content: bytes, *, version: int = 4) -> bytes:
     return bytes(header) + (count + 1).to_bytes(4) + moved + added + body
 
 
+#: Red, green and blue of two colour spaces, as a profile's XYZ numbers (D50).
+SPACES = {
+    "sRGB": ((0.4361, 0.2225, 0.0139), (0.3851, 0.7169, 0.0971), (0.1431, 0.0606, 0.7141)),
+    "Display P3": ((0.5151, 0.2412, -0.0011), (0.2920, 0.6922, 0.0419), (0.1571, 0.0666, 0.7841)),
+}
+
+
+def profile_of(space: str, version: int = 4) -> bytes:
+    """A whole profile with a talkative name: in version 4 in two languages, in version 2 in ASCII."""
+    primaries = (
+        b"XYZ \0\0\0\0" + struct.pack(">3i", *(round(each * 65536) for each in primary))
+        for primary in SPACES[space]
+    )
+    curve = b"curv\0\0\0\0" + struct.pack(">IH", 1, 563) + b"\0\0"
+    tags = {
+        b"desc": _name_of(version),
+        b"cprt": b"text\0\0\0\0" + SECRET + b"\0\0\0",
+        b"wtpt": tags_of(profile())[b"wtpt"],
+        **dict(zip((b"rXYZ", b"gXYZ", b"bXYZ"), primaries, strict=True)),
+        **dict.fromkeys((b"rTRC", b"gTRC", b"bTRC"), curve),
+    }
+    table, body = b"", b""
+    for name, content in tags.items():
+        table += struct.pack(">4sII", name, 132 + 12 * len(tags) + len(body), len(content))
+        body += content + bytes(-len(content) % 4)
+    header = bytearray(profile()[:128])
+    header[:4] = (132 + len(table) + len(body)).to_bytes(4)
+    header[8:10] = bytes((version, 0x20))
+    return bytes(header) + len(tags).to_bytes(4) + table + body
+
+
+def _name_of(version: int) -> bytes:
+    if version == 2:
+        return struct.pack(">4s4xI", b"desc", len(SECRET) + 1) + SECRET + b"\0" + bytes(78)
+    text = SECRET.decode().encode("utf-16-be")
+    entries = b"".join(
+        struct.pack(">4sII", tag, len(text), 16 + 24 + n * len(text))
+        for n, tag in enumerate((b"enUS", b"slSI"))
+    )
+    return struct.pack(">4s4xII", b"mluc", 2, 12) + entries + text + text
+
+
+def tags_of(profile: bytes) -> dict[bytes, bytes]:
+    count = int.from_bytes(profile[128:132])
+    table = struct.iter_unpack(">4sII", profile[132 : 132 + 12 * count])
+    return {name: profile[at : at + size] for name, at, size in table}
+
+
 def exif(orientation: int) -> bytes:
     """EXIF with a place, an author and a serial number, as `save` takes it."""
     tags = Image.Exif()

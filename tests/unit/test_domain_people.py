@@ -13,14 +13,16 @@ from scheduler.domain.people import (
     REENROLMENT_SUSPENSION,
     ROLE_PERMISSIONS,
     Actor,
+    ApprovalsSuspendedError,
     Grant,
+    GrantTooYoungError,
     Permission,
     PermissionDeniedError,
     Role,
     ScopeDeniedError,
     path_of,
 )
-from scheduler.errors import NotFoundError
+from scheduler.errors import ForbiddenError, NotFoundError
 
 NOW = datetime(2026, 11, 23, 12, tzinfo=UTC)
 TICK = timedelta(microseconds=1)
@@ -135,8 +137,11 @@ def test_a_young_grant_does_all_but_approve_until_its_time_has_come() -> None:
     assert all(actor.may(each, AT_HQ, now=NOW) for each in others)
     assert not actor.may(Permission.APPROVE, AT_HQ, now=ripe - TICK)
     assert actor.may(Permission.APPROVE, AT_HQ, now=ripe)
-    with pytest.raises(PermissionDeniedError):
+    with pytest.raises(GrantTooYoungError) as caught:
         actor.require(Permission.APPROVE, AT_HQ, now=ripe - TICK)
+    assert caught.value.code == "grant_too_young"
+    assert "in force since 2026-11-23T12:00:00.000000Z" in str(caught.value)
+    assert caught.value.details == {"needs": "approve", "until": "2026-11-24T12:00:00.000000Z"}
 
 
 def test_a_young_grant_does_not_hold_up_an_old_one() -> None:
@@ -153,6 +158,24 @@ def test_a_suspension_stops_what_decides_for_others_and_ends_at_its_instant() ->
     suspended = {each for each in Permission if not actor.may(each, AT_HQ, now=until - TICK)}
     assert suspended == {Permission.APPROVE, Permission.MANAGE}
     assert all(actor.may(each, AT_HQ, now=until) for each in Permission)
+    for permission in suspended:
+        with pytest.raises(ApprovalsSuspendedError) as caught:
+            actor.require(permission, AT_HQ, now=until - TICK)
+        assert caught.value.code == "approvals_suspended"
+        assert "enrolled again at 2026-11-23T12:00:00.000000Z" in str(caught.value)
+        assert caught.value.details["until"] == "2026-11-24T12:00:00.000000Z"
+
+
+def test_whoever_lacks_the_role_is_not_told_to_wait_for_it() -> None:
+    until = NOW + REENROLMENT_SUSPENSION
+    officer = replace(_actor(_grant(Role.OFFICER)), approvals_suspended_until=until)
+    narrow = replace(
+        _actor(_grant(Role.SUPERVISOR, ripe=until)), scopes=frozenset({Permission.READ})
+    )
+    for actor, code in ((officer, "permission_denied"), (narrow, "token_scope")):
+        with pytest.raises(ForbiddenError) as caught:
+            actor.require(Permission.APPROVE, AT_HQ, now=NOW)
+        assert caught.value.code == code
 
 
 @pytest.mark.parametrize("left_out", Permission)

@@ -144,7 +144,9 @@ async def test_a_large_picture_for_a_process_that_died_is_no_accident(tmp_path: 
 
 
 async def test_a_missing_interpreter_is_told() -> None:
-    assert isinstance(await refusal(MediaIntake(python="/nowhere/python")), MediaDecoderError)
+    refused = await refusal(MediaIntake(python="/nowhere/python"))
+    assert isinstance(refused, MediaDecoderError)
+    assert "/nowhere" not in str(refused)
 
 
 async def test_a_process_that_hangs_is_ended(tmp_path: Path) -> None:

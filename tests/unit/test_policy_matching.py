@@ -12,6 +12,7 @@ from scheduler.policy.matching import (
     Needle,
     PatternError,
     fold,
+    folds,
 )
 
 
@@ -46,12 +47,34 @@ def find_pattern(pattern: str, text: str) -> list[tuple[int, int]]:
         ("Kiev", "Kiev\u0301", []),
         ("کتاب", "کتاب\u200cها", [(0, 4)]),
         ("한국", unicodedata.normalize("NFD", "한국"), [(0, 6)]),
+        ("Kiev", "in Ｋiev, ｋｉｅｖ and 𝐊𝐢𝐞𝐯!", [(3, 7), (9, 13), (18, 22)]),
+        ("Kiev", "Ｋｉｅｖan, MyＫiev", []),
+        ("Kiev", "K\u200bｉev", [(0, 5)]),
+        ("Kiev", "Kiev™ and Kiev² and Ⓚiev", [(0, 4), (20, 24)]),
+        ("office", "the oﬃce, Oﬃce", [(4, 8), (10, 14)]),
+        ("fi", "ﬁ ﬁn", [(0, 1)]),
+        ("Nr. 5", "Nr．\u3000５", [(0, 5)]),
+        ("カード", "ｶｰﾄﾞ", [(0, 4)]),
+        ("ლიპოვეცი", "ლიპოვეცი და ლიპოვეციდან", [(0, 8)]),
     ],
 )  # fmt: skip
 def test_a_term_is_found_as_a_whole_word_however_it_is_written(
     term: str, text: str, spans: list[tuple[int, int]]
 ) -> None:
     assert find_term(term, text) == spans
+
+
+def test_folding_changes_no_georgian_letter_and_no_case() -> None:
+    for text in ("ლიპოვეცი", "ᲚᲘᲞᲝᲕᲔᲪᲘ", "ႠႡႢ ⴀⴁⴂ", "KIEV Крим ΣΊΣΥΦΟΣ straße İstanbul"):
+        assert fold(text).text == text
+
+
+def test_signs_are_also_searched_as_they_were_written() -> None:
+    read, written = folds("№ 5")
+    assert (read.text, written.text) == ("No 5", "№ 5")
+    assert list(Needle(r"№ \d", is_term=False).find(written)) == [(0, 3)]
+    assert len(folds("Kiev")) == 1
+    assert len(folds("Türkiye…")) == 2
 
 
 def test_a_pattern_is_found_as_it_is_written_in_any_case() -> None:

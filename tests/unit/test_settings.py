@@ -128,6 +128,60 @@ def test_an_address_needs_a_host_and_a_port(address: str) -> None:
             _ = Settings(egress_allow=frozenset({address})).egress_pairs
 
 
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("database_url", f"postgresql://chancery:{PASSWORD}@db:port/chancery"),
+        ("redis_url", PASSWORD),
+        ("redis_url", f"http://:{PASSWORD}@redis:6379"),
+        ("redis_url", f"redis://:{PASSWORD}@redis:port/0"),
+        ("redis_url", "redis:///0"),
+        ("base_url", "posts.karvenia.example"),
+        ("base_url", "ftp://posts.karvenia.example"),
+        ("base_url", "https://"),
+        ("listen", "8700"),
+        ("egress_allow", "10.1.2.3"),
+        ("log_level", "LOUD"),
+        ("data_dir", "/etc/hosts"),
+        ("key_file", "/etc"),
+    ],
+)
+def test_what_no_process_could_use_is_refused_by_name(
+    monkeypatch: pytest.MonkeyPatch, name: str, value: str
+) -> None:
+    monkeypatch.setenv(f"CHANCERY_{name.upper()}", value)
+    with pytest.raises(SettingsError, match=f"CHANCERY_{name.upper()}") as caught:
+        Settings().check()
+    assert PASSWORD not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("database_url", "postgresql://chancery@db.karvenia.example/chancery"),
+        ("database_url", "postgresql:///chancery?host=/run/postgresql"),
+        ("database_url", "sqlite:////srv/chancery.db"),
+        ("redis_url", "rediss://redis.karvenia.example"),
+        ("redis_url", "unix:///run/redis.sock?db=1"),
+        ("base_url", "http://127.0.0.1:8700/"),
+        ("log_level", "debug"),
+    ],
+)
+def test_what_a_process_can_use_passes(
+    monkeypatch: pytest.MonkeyPatch, name: str, value: str
+) -> None:
+    monkeypatch.setenv(f"CHANCERY_{name.upper()}", value)
+    Settings().check()
+
+
+def test_the_file_of_a_sqlite_database_is_known(nothing_set: Path) -> None:
+    assert Settings().sqlite_file == nothing_set / ".local/share/chancery/chancery.db"
+    named = Settings(database_url="sqlite:////srv/chancery.db?mode=rwc")  # type: ignore[arg-type]
+    assert named.sqlite_file == Path("/srv/chancery.db")
+    for url in ("postgresql://db/chancery", "sqlite:///:memory:"):
+        assert Settings(database_url=url).sqlite_file is None  # type: ignore[arg-type]
+
+
 def test_an_ipv6_address_stands_in_brackets() -> None:
     assert Settings(listen="[::1]:8700").listen_address == ("::1", 8700)
 

@@ -20,7 +20,7 @@ from scheduler.practice.world import World
 
 KEY_LIFE_NS: Final = 3600 * 1_000_000_000
 _VISIBILITIES: Final = frozenset({"public", "unlisted", "private", "direct"})
-_LANGUAGE: Final = re.compile(r"[a-z]{2,3}|sr-Latn|zh-CN|zh-HK|zh-TW")
+_LANGUAGE: Final = re.compile(r"zh-(?:CN|HK|TW|YUE)|[a-z]{2,3}(?=[_-]|$)")  #: what is kept of a tag
 _NOT_OFFERED: Final = ("poll", "scheduled_at", "quoted_status_id")
 _MAX_DEPTH: Final = 4096
 
@@ -181,9 +181,9 @@ class Statuses:
         visibility = form.get("visibility") or "public"
         if visibility not in _VISIBILITIES:
             raise invalid("Visibility is not included in the list")
-        language = form.get("language")
+        language = _LANGUAGE.match(form.get("language"))
         return {
-            "languages": [language if _LANGUAGE.fullmatch(language) else account.language],
+            "languages": [language[0] if language else account.language],
             "visibility": visibility,
             "spoiler": spoiler,
             "sensitive": form.flag("sensitive") or bool(spoiler),

@@ -34,6 +34,7 @@ class GrantAnswer(Answer):
     not_before: datetime
     not_after: datetime | None
     bootstrap: bool
+    approves_from: datetime | None  #: of a role in force that approves
     proposed_by: PersonRef | None
     confirmed_by: PersonRef | None
 
@@ -90,6 +91,7 @@ def _answer(grant: Grant, names: Names) -> GrantAnswer:
         not_before=grant.not_before,
         not_after=grant.not_after,
         bootstrap=grant.bootstrap,
+        approves_from=people.approves_from(grant),
         proposed_by=_person(grant.proposed_by, names),
         confirmed_by=_person(grant.confirmed_by, names),
     )

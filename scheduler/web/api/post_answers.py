@@ -101,12 +101,13 @@ class FindingAnswer(Answer):
 
 
 class ProblemAnswer(Answer):
-    """What keeps the post, or one account of it, from being submitted."""
+    """What keeps the post, or one account of it, from being submitted; or what only has to be known."""
 
     account: str | None
     code: str
     message: str
     segment: int | None
+    blocks: bool
 
     @classmethod
     def of(cls, flaw: Flaw) -> "ProblemAnswer":

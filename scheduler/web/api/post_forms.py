@@ -5,7 +5,7 @@ from typing import Annotated, Any
 from pydantic import ConfigDict, Field, StringConstraints
 
 from scheduler.domain.calendar import Choice
-from scheduler.domain.lateness import DEFAULT_LATE_MINUTES
+from scheduler.domain.lateness import DEFAULT_LATE_MINUTES, MOST_LATE_MINUTES
 from scheduler.domain.text import MAX_TEXT_LENGTH
 from scheduler.services.writing import When, Writing
 from scheduler.web.api.fields import (
@@ -20,8 +20,6 @@ from scheduler.web.api.fields import (
     Zone,
 )
 from scheduler.web.parsing import Input
-
-_WEEK_MINUTES = 7 * 24 * 60
 
 
 class ImageBody(Input):
@@ -45,7 +43,7 @@ class WhenBody(Input):
     local: Annotated[str, StringConstraints(max_length=40)] | None
     zone: Zone | None = None
     choice: Choice | None = None
-    late_minutes: Annotated[int, Field(ge=1, le=_WEEK_MINUTES)] = DEFAULT_LATE_MINUTES
+    late_minutes: Annotated[int, Field(ge=1, le=MOST_LATE_MINUTES)] = DEFAULT_LATE_MINUTES
     not_after: Instant | None = None
 
 

@@ -104,21 +104,21 @@ async def submit_post(step: Step, body: NoBody) -> PostAnswer:  # noqa: ARG001 -
 async def withdraw_post(step: Step, body: NoBody) -> PostAnswer:  # noqa: ARG001 - an empty body is checked
     """Take a post back to draft before anything of it has left."""
     post_id = step.uuid("post_id")
-    await posts.withdraw(step.uow, step.actor, post_id)
+    await posts.withdraw(step.uow, step.actor, post_id, revision=step.revision)
     return await build_post(step.uow, step.app.kit, step.actor, post_id)
 
 
 async def cancel_post(step: Step, body: NoBody) -> PostAnswer:  # noqa: ARG001 - an empty body is checked
     """End a post; what is public stays public."""
     post_id = step.uuid("post_id")
-    await posts.cancel(step.uow, step.actor, post_id)
+    await posts.cancel(step.uow, step.actor, post_id, revision=step.revision)
     return await build_post(step.uow, step.app.kit, step.actor, post_id)
 
 
 async def schedule_post(step: Step, body: NoBody) -> PostAnswer:  # noqa: ARG001 - an empty body is checked
     """Let an approved post go at its time."""
     post_id = step.uuid("post_id")
-    await approvals.schedule(step.uow, step.actor, post_id)
+    await approvals.schedule(step.uow, step.actor, post_id, revision=step.revision)
     return await build_post(step.uow, step.app.kit, step.actor, post_id)
 
 
@@ -160,7 +160,7 @@ _WRITING: Final = (
     TimeZoneUnknownError,
     TimeOutOfRangeError,
 )
-_MOVING: Final = (NotFoundError, IllegalMoveError, StaleStateError)
+_MOVING: Final = (NotFoundError, IllegalMoveError, StaleStateError, RevisionStaleError)
 ROUTES: Final[tuple[Route, ...]] = (
     get("/posts", list_posts),
     post("/posts", draft_post, "write, at the mission", status=201, errors=_WRITING),
@@ -185,7 +185,6 @@ ROUTES: Final[tuple[Route, ...]] = (
         if_match=True,
         errors=(
             *_MOVING,
-            RevisionStaleError,
             TargetDeniedError,
             TargetsMissingError,
             TimeMissingError,
@@ -197,9 +196,25 @@ ROUTES: Final[tuple[Route, ...]] = (
         ),
     ),
     post(
-        "/posts/{post_id}/withdraw", withdraw_post, _NEEDS, errors=(*_MOVING, DeliveryStartedError)
+        "/posts/{post_id}/withdraw",
+        withdraw_post,
+        _NEEDS,
+        if_match=True,
+        errors=(*_MOVING, DeliveryStartedError),
     ),
-    post("/posts/{post_id}/cancel", cancel_post, _NEEDS, errors=(*_MOVING, DeliveryStartedError)),
-    post("/posts/{post_id}/schedule", schedule_post, _NEEDS, errors=(*_MOVING, TimePastError)),
+    post(
+        "/posts/{post_id}/cancel",
+        cancel_post,
+        _NEEDS,
+        if_match=True,
+        errors=(*_MOVING, DeliveryStartedError),
+    ),
+    post(
+        "/posts/{post_id}/schedule",
+        schedule_post,
+        _NEEDS,
+        if_match=True,
+        errors=(*_MOVING, TimePastError),
+    ),
     get("/posts/{post_id}/explain", explain_post, errors=(NotFoundError,)),
 )

@@ -28,6 +28,7 @@ class TokenAnswer(Answer):
 class GrantLine(Answer):
     role: Role
     mission: str
+    approves_from: datetime | None  #: when the role is too young to approve
 
 
 class WhoamiAnswer(Answer):
@@ -57,7 +58,10 @@ async def whoami(step: Step) -> WhoamiAnswer:
     found = await directory.identify(step.uow, step.actor)
     return WhoamiAnswer(
         person=PersonRef.of(found.person),
-        grants=[GrantLine(role=Role(role), mission=code) for role, code in found.grants],
+        grants=[
+            GrantLine(role=role, mission=code, approves_from=ripe)
+            for role, code, ripe in found.grants
+        ],
         scopes=sorted(step.actor.scopes),
         token_expires_at=found.token_expires_at,
         approvals_suspended_until=step.actor.approvals_suspended_until,
