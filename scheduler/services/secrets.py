@@ -56,7 +56,7 @@ async def open_credentials(uow: UnitOfWork, kit: Kit, account: Account) -> Crede
     """Open what the adapter needs to act for the account.
 
     Raises:
-        TokenUnavailableError: nothing sealed, another row's seal, or the key is not in the key file.
+        TokenUnavailableError: another row's seal, an account that was changed by hand, or no key for it.
     """
     return open_found(kit, account, await accounts.find_all_sealed(uow, [account.id]))
 
@@ -144,6 +144,9 @@ def _context(row: SealedToken, account: Account) -> Context:
         row=str(row.id),
         account=str(account.id),
         platform=account.platform,
+        server=account.base_url,
+        external=account.external_id,
+        login=account.identifier,
         kind=row.kind,
         generation=row.generation,
     )
