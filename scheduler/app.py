@@ -14,6 +14,7 @@ from adapters.http import PlatformHttp
 from scheduler import doorbell
 from scheduler.audit.keys import InstanceKey, LogKeys, Trust, build_trust
 from scheduler.db.engine import build_engine
+from scheduler.db.seals import RowSeals
 from scheduler.db.uow import UnitOfWorkFactory
 from scheduler.ids import new_id
 from scheduler.media.intake import MediaIntake
@@ -76,7 +77,11 @@ async def application(
             PlatformHttp(EgressPolicy(allow=settings.egress_pairs))
         )
         open_uow = UnitOfWorkFactory(
-            engine=engine, instance=instance, service=service, version=VERSION
+            engine=engine,
+            instance=instance,
+            service=service,
+            version=VERSION,
+            seals=RowSeals(ring.derive("rows")),
         )
         if ringing:
             redis = doorbell.connect(redis_url(settings), ring.derive("jobs"))

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from datetime import datetime
 from uuid import UUID
 
-from sqlalchemy import ColumnElement, and_, func, or_, select, update
+from sqlalchemy import ColumnElement, and_, func, or_, select
 from sqlmodel import col
 
 from scheduler.db.tables import ApiToken, Enrolment, Grant, Mission, Person
@@ -114,10 +114,17 @@ async def find_token(uow: UnitOfWork, token_sha256: str) -> tuple[ApiToken, Pers
     return None if row is None else row
 
 
-async def find_tokens(uow: UnitOfWork, person_id: UUID) -> Sequence[ApiToken]:
+async def find_tokens(
+    uow: UnitOfWork, person_id: UUID, *, token_id: UUID | None = None
+) -> Sequence[ApiToken]:
+    """The person's tokens, or this one of them, that are not revoked; locked where the database locks rows."""
     query = select(ApiToken).where(
         col(ApiToken.person_id) == person_id, col(ApiToken.revoked_at).is_(None)
     )
+    if token_id is not None:
+        query = query.where(col(ApiToken.id) == token_id)
+    query = query.order_by(col(ApiToken.id)).with_for_update()
+    query = query.execution_options(populate_existing=True)
     return (await uow.session.scalars(query)).all()
 
 
@@ -137,7 +144,9 @@ async def is_admin(uow: UnitOfWork, person_id: UUID) -> bool:
 async def void_enrolments(uow: UnitOfWork, person_id: UUID) -> None:
     """Make every code that the person has not redeemed worthless."""
     open_codes = (col(Enrolment.person_id) == person_id, col(Enrolment.redeemed_at).is_(None))
-    await uow.session.execute(update(Enrolment).where(*open_codes).values(expires_at=uow.now))
+    query = select(Enrolment).where(*open_codes).with_for_update()
+    for enrolment in await uow.session.scalars(query):
+        enrolment.expires_at = uow.now
 
 
 async def find_enrolment(uow: UnitOfWork, code_sha256: str) -> Enrolment | None:

@@ -1,9 +1,9 @@
 """Sealed bytes: a token under its account's data key, and a data key under the installation's key.
 
 Token blob: `MT2`, algorithm 1 (AES-256-GCM), data key id (u32), nonce (12), ciphertext, tag (16). The plaintext is the
-token, 0x80 and zeros up to a multiple of 64, so that the length tells no kind of token. `MT1` blobs bound less in and open
-only to be sealed anew. Wrapped key: `MK1`, algorithm,
+token, 0x80 and zeros up to a multiple of 64, so that the length tells no kind of token. Wrapped key: `MK1`, algorithm,
 nonce (12), ciphertext (32), tag (16). Where a blob belongs is bound into it: moved to another row it does not open.
+`MT1` bound less in; such a blob opens only to be sealed anew.
 """
 
 import os

@@ -278,6 +278,7 @@ async def test_a_lost_record_leaves_its_row_unexplained(sent: Sent) -> None:
         "content_changed",
         "state_changed",
         "approval_unrecorded",
+        "row_unrecorded",
     }
 
 
