@@ -8,6 +8,7 @@ from sqlmodel import col
 from scheduler.db.tables import Mission, PolicyVersion, Posture
 from scheduler.db.uow import UnitOfWork
 from scheduler.domain.posture import Restriction
+from scheduler.errors import UnavailableError
 
 
 async def load_postures(uow: UnitOfWork) -> tuple[Restriction, ...]:
@@ -37,14 +38,33 @@ def restriction_of(posture: Posture, mission_path: str | None) -> Restriction:
     )
 
 
+class PolicyChangedError(UnavailableError):
+    """The row of the policy in force was changed by hand: nothing is judged by it."""
+
+    code = "policy_changed"
+
+
 async def get_policy(uow: UnitOfWork) -> PolicyVersion:
-    """The policy in force; `chancery init` activates the first."""
+    """The policy in force; `chancery init` activates the first.
+
+    Raises:
+        PolicyChangedError: somebody changed it by hand.
+    """
+    policy = await find_policy(uow)
+    if policy is None:
+        raise PolicyChangedError("the policy in force was changed by hand; activate it again")
+    return policy
+
+
+async def find_policy(uow: UnitOfWork) -> PolicyVersion | None:
+    """The policy in force, or None when its row has not got our seal."""
     query = (
         select(PolicyVersion)
         .order_by(col(PolicyVersion.activated_at).desc(), col(PolicyVersion.id).desc())
         .limit(1)
     )
-    return (await uow.session.scalars(query)).one()
+    policy = (await uow.session.scalars(query)).one()
+    return policy if uow.seals.holds(policy) else None
 
 
 _GATE_KEY: Final = 0x6368616E  # one advisory lock of our own on PostgreSQL

@@ -205,9 +205,7 @@ async def _with_rows(uow: UnitOfWork) -> list[Record]:
     for row in seals.find_stale(uow.session.sync_session):
         await uow.session.refresh(row)
     last = len(uow.records) - 1
-    places: dict[tuple[str, str], int] = {}
-    for index, record in enumerate(uow.records):
-        places.setdefault(record.subject, index)
+    places = {record.subject: index for index, record in enumerate(uow.records)}
     rows: dict[int, dict[str, JsonValue]] = defaultdict(dict)
     for change in seals.find_changes(uow.session.sync_session):
         rows[places.get((change.kind, change.owner), last)][change.name] = change.digests

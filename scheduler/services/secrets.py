@@ -13,7 +13,7 @@ from scheduler.db.uow import UnitOfWork
 from scheduler.domain.people import Actor
 from scheduler.ids import new_id
 from scheduler.services.kit import Kit
-from scheduler.vault.envelope import Context, WrappedKey
+from scheduler.vault.envelope import Context, WrappedKey, is_older
 
 
 async def seal(
@@ -50,6 +50,14 @@ async def seal(
         actor=actor,
         detail={"kind": kind, "gen": row.generation, "key": _key_id(key)},
     )
+
+
+async def seal_anew(uow: UnitOfWork, kit: Kit, account: Account) -> None:
+    """Seal the account's secrets of the older format for the server, profile and login name of its row."""
+    for row, key in (await accounts.find_all_sealed(uow, [account.id])).values():
+        if is_older(row.blob):
+            secret = kit.vault.open_older(row.blob, wrapped_key(key), _context(row, account))
+            await seal(uow, kit, account, row.kind, secret, actor=None)
 
 
 async def open_credentials(uow: UnitOfWork, kit: Kit, account: Account) -> Credentials:
