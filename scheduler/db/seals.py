@@ -17,6 +17,7 @@ from uuid import UUID
 
 from sqlalchemy import event, inspect
 from sqlalchemy.orm import Session
+from sqlalchemy.orm.base import NO_VALUE
 
 from scheduler.clock import iso
 from scheduler.db.tables import (
@@ -135,6 +136,21 @@ def name_of(row: Base) -> str:
     return f"{table.local_table.name}:{key}"
 
 
+def _plain(value: object) -> object:
+    match value:
+        case datetime():
+            return iso(value)
+        case UUID():
+            return str(value)
+        case bytes():
+            return hashlib.sha256(value).hexdigest()
+        case _:
+            raise TypeError(f"{type(value).__name__} cannot be sealed")
+
+
+_ENCODER: Final = json.JSONEncoder(sort_keys=True, default=_plain)
+
+
 class RowSeals:
     """Digests of rows under the installation's key."""
 
@@ -143,29 +159,30 @@ class RowSeals:
 
     def digest(self, row: Base) -> str:
         """What the row is now."""
-        return self._digest(type(row), lambda column: getattr(row, column))
+        return self._digest(type(row), {name: getattr(row, name) for name in _columns(row)})
+
+    def digest_before(self, row: Base) -> str:
+        """What the row was when it was read, whatever has been changed on it since."""
+        read = inspect(row).committed_state
+        values = {name: read.get(name, NO_VALUE) for name in _columns(row)}
+        for name, value in values.items():
+            if value is NO_VALUE:
+                values[name] = getattr(row, name)
+        return self._digest(type(row), values)
 
     def holds(self, row: Base) -> bool:
         """Whether the seal on the row is ours: nobody else changed it, or put it there."""
         return hmac.compare_digest(str(getattr(row, "seal", "")), self.digest(row))
 
-    def digest_before(self, row: Base) -> str:
-        """What the row was when it was read, whatever has been changed on it since."""
-        state = inspect(row)
+    def _digest(self, table: type[Base], values: dict[str, Any]) -> str:
+        for name in _PARTS.keys() & values.keys():
+            values[name] = _PARTS[name](values[name])
+        told = _ENCODER.encode([table.__tablename__, values]).encode()
+        return hmac.digest(self._key, _LABEL + told, "sha256").hex()[:_DIGEST_SIZE]
 
-        def before(column: str) -> Any:  # noqa: ANN401 - whatever the column holds
-            gone = state.attrs[column].history.deleted
-            return gone[0] if gone else getattr(row, column)
 
-        return self._digest(type(row), before)
-
-    def _digest(self, table: type[Base], read: Callable[[str], Any]) -> str:
-        values = {
-            column: _PARTS[column](read(column)) if column in _PARTS else read(column)
-            for column in RULES[table].columns
-        }
-        told = json.dumps([table.__tablename__, values], sort_keys=True, default=_plain).encode()
-        return hmac.new(self._key, _LABEL + told, hashlib.sha256).hexdigest()[:_DIGEST_SIZE]
+def _columns(row: Base) -> tuple[str, ...]:
+    return RULES[type(row)].columns
 
 
 @dataclass(frozen=True, slots=True)
@@ -255,15 +272,3 @@ def _seal_again(seals: RowSeals, touched: dict[int, Touched], row: Any) -> None:
     touched.setdefault(id(row), Touched(row, before))
     if hasattr(row, "seal") and hmac.compare_digest(row.seal, before):
         row.seal = seals.digest(row)
-
-
-def _plain(value: object) -> object:
-    match value:
-        case datetime():
-            return iso(value)
-        case UUID():
-            return str(value)
-        case bytes():
-            return hashlib.sha256(value).hexdigest()
-        case _:
-            raise TypeError(f"{type(value).__name__} cannot be sealed")

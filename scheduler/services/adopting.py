@@ -59,7 +59,7 @@ async def believe(uow: UnitOfWork) -> Sequence[str]:
         detail: dict[str, Any] = {name_of(row): [uow.seals.digest(row)] * 2 for row in batch}
         uow.record(Action.ROWS_SEAL, _SUBJECT, detail={"rows": detail})
     for row in rows:
-        row.seal = uow.seals.digest(row)  # type: ignore[attr-defined]
+        row.seal = uow.seals.digest(row)
     return [name_of(row) for row in rows]
 
 

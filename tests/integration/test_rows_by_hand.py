@@ -34,16 +34,28 @@ from scheduler.db.tables import (
 from scheduler.db.uow import UnitOfWork
 from scheduler.domain.people import Role
 from scheduler.ids import new_id
-from scheduler.services import approvals, evidence, media, people, postures, sequencing, tokens
+from scheduler.services import (
+    accounts,
+    approvals,
+    evidence,
+    keys,
+    media,
+    people,
+    posts,
+    postures,
+    sequencing,
+    tokens,
+)
 from scheduler.services.chains import Mismatch
 from scheduler.services.people import NewGrant
+from scheduler.services.writing import Writing
 from tests.integration.services_fixtures import (
     founder_fixture,  # noqa: F401 - fixtures go by name
     own_fixture,  # noqa: F401 - fixtures go by name
     shared_fixture,  # noqa: F401 - fixtures go by name
 )
 from tests.support.pictures import picture
-from tests.support.world import World
+from tests.support.world import World, connect
 
 pytestmark = pytest.mark.asyncio(loop_scope="session")
 _THEN = datetime(2026, 1, 1, tzinfo=UTC)
@@ -60,6 +72,11 @@ async def lived_fixture(shared: World) -> World:
     returned = await shared.submit(await shared.draft())
     async with shared.as_("vidmar") as (uow, actor):
         await approvals.send_back(uow, actor, returned.id, comment="name the minister")
+    async with shared.as_("hocevar") as (uow, actor):
+        moved = Writing(
+            targets=("hq.bluesky",), languages={"hq.bluesky": "en"}, title="The minister"
+        )
+        await posts.edit(uow, actor, returned.id, moved, revision=2)
     officer = await shared.actor("hocevar")
     await media.upload(app.open_uow, app.kit, officer, "krv.hq", picture("PNG"), "image/png")
     async with shared.as_("bizjak") as (uow, actor):
@@ -75,6 +92,14 @@ async def lived_fixture(shared: World) -> World:
         await postures.stop(uow, actor, reason="mourning")
     async with shared.as_("zorc") as (uow, actor):
         await postures.resume(uow, actor, reason="over")
+    await connect(shared, "tyo", "krv.tyo", "ja")
+    async with shared.as_("bizjak") as (uow, actor):
+        await accounts.remove(uow, actor, shared.accounts["tyo.bluesky"], reason="closed")
+    await accounts.check(app.open_uow, app.kit, actor, shared.accounts["tyo.mastodon"])
+    async with app.open_uow() as uow:
+        keys.rotate(uow, app.kit.ring)
+    async with app.open_uow() as uow:
+        await keys.rewrap(uow, app.kit)
     await _seal(shared)
     return shared
 
@@ -127,11 +152,11 @@ async def test_what_has_happened_lawfully_verifies(lived: World) -> None:
         (ApiToken, {"revoked_at": None}, "token.revoke"),
         (ApiToken, {"expires_at": datetime(2099, 1, 1, tzinfo=UTC)}, "token.revoke"),
         (ApiToken, {"token_sha256": "0" * 64}, "token.revoke"),
-        (Account, {"state": "paused"}, "token.seal"),
-        (Account, {"base_url": "https://evil.example"}, "token.seal"),
-        (Account, {"external_id": "999"}, "token.seal"),
-        (Account, {"language": "sl"}, "token.seal"),
-        (DataKey, {"wrapped": b"x"}, "token.seal"),
+        (Account, {"state": "paused"}, "account.remove"),
+        (Account, {"base_url": "https://evil.example"}, "account.remove"),
+        (Account, {"external_id": "999"}, "account.remove"),
+        (Account, {"language": "sl"}, "account.remove"),
+        (DataKey, {"wrapped": b"x"}, "key.rewrap"),
         (SealedToken, {"generation": 9}, "token.seal"),
         (SealedToken, {"blob": b"x"}, "token.seal"),
         (Media, {"width": 1}, "media.add"),
@@ -140,8 +165,8 @@ async def test_what_has_happened_lawfully_verifies(lived: World) -> None:
         (Posture, {"reason": "none"}, "posture.resume"),
         (PolicyVersion, {"body": b"format = 1"}, "policy.activate"),
         (PolicyVersion, {"digest": "sha256:00"}, "policy.activate"),
-        (Post, {"title": "x"}, "post.return"),
-        (Post, {"local_time": "2030-01-01T00:00", "zone": "UTC"}, "post.return"),
+        (Post, {"title": "x"}, "post.edit"),
+        (Post, {"local_time": "2030-01-01T00:00", "zone": "UTC"}, "post.edit"),
         (Comment, {"text": "fine"}, "post.return"),
         (Delivery, {"language": "sl"}, "delivery.plan"),
         (Delivery, {"remote_url": "https://evil.example/"}, "delivery.plan"),
