@@ -2,7 +2,7 @@
 
 from typing import Final
 
-from sqlalchemy import and_, func, select, text
+from sqlalchemy import func, select, text
 from sqlmodel import col
 
 from scheduler.db.tables import Mission, PolicyVersion, Posture
@@ -12,16 +12,27 @@ from scheduler.errors import UnavailableError
 
 
 async def load_postures(uow: UnitOfWork) -> tuple[Restriction, ...]:
-    """Every posture that is in force or announced, by the database's clock; oldest first, mostly none."""
-    over = and_(col(Posture.ends_at).is_not(None), col(Posture.ends_at) <= uow.now)
+    """Every posture that is in force or announced, by the database's clock; oldest first, mostly none.
+
+    One that was changed by hand is in force whatever its row says now, and forbids everything.
+    """
     query = (
         select(Posture, col(Mission.path))
         .outerjoin(Mission, col(Mission.id) == col(Posture.mission_id))
-        .where(col(Posture.ended_at).is_(None), ~over)
         .order_by(col(Posture.started_at), col(Posture.id))
         .execution_options(populate_existing=True)
     )
-    return tuple(restriction_of(row, path) for row, path in await uow.session.execute(query))
+    found = []
+    for row, path in await uow.session.execute(query):
+        if not uow.seals.holds(row):
+            found.append(_everything(row))
+        elif row.ended_at is None and (row.ends_at is None or row.ends_at > uow.now):
+            found.append(restriction_of(row, path))
+    return tuple(found)
+
+
+def _everything(posture: Posture) -> Restriction:
+    return Restriction(id=posture.id, kind=posture.kind, reason="its row was changed by hand")
 
 
 def restriction_of(posture: Posture, mission_path: str | None) -> Restriction:

@@ -32,12 +32,14 @@ from scheduler.db.tables import (
     Grant,
     Media,
     Mission,
+    Occurrence,
     Person,
     PolicyVersion,
     Post,
     PostEditor,
     Posture,
     SealedToken,
+    Series,
 )
 
 _LABEL: Final = b"chancery/row/v1\0"
@@ -94,6 +96,8 @@ RULES: Final[Mapping[type[Base], Rule]] = {
     SealedToken: _rule(SealedToken, kind="account", owner="account_id"),
     Media: _rule(Media, owner="sha256"),
     Posture: _rule(Posture),
+    Series: _rule(Series),
+    Occurrence: _rule(Occurrence, kind="post", owner="post_id"),
     PolicyVersion: _rule(PolicyVersion, kind="policy"),
     Post: _rule(Post, without=("state", "updated_at")),
     PostEditor: _rule(PostEditor, kind="post", owner="post_id"),
@@ -219,12 +223,11 @@ def touch(session: Session, row: Base) -> None:
 
 def find_stale(session: Session) -> list[Base]:
     """Touched rows that have to be read again, because another transaction may have changed them beside this one."""
+    changed = [each.row for each in _touched(session).values() if each.before is not None]
     return [
-        each.row
-        for each in _touched(session).values()
-        if not inspect(each.row).was_deleted
-        and not inspect(each.row).deleted
-        and (not isinstance(each.row, _LOCKED) or inspect(each.row).expired_attributes)
+        row
+        for row in changed
+        if not _is_gone(row) and (not isinstance(row, _LOCKED) or inspect(row).expired_attributes)
     ]
 
 
@@ -232,8 +235,7 @@ def find_changes(session: Session) -> Iterator[Change]:
     """What the transaction, which is written but for its records, has made of the rows it touched."""
     seals: RowSeals = session.info[_SEALS]
     for each in _touched(session).values():
-        gone = inspect(each.row).deleted or inspect(each.row).was_deleted
-        after = None if gone else seals.digest(each.row)
+        after = None if _is_gone(each.row) else seals.digest(each.row)
         if after != each.before:
             rule = RULES[type(each.row)]
             yield Change(
@@ -242,6 +244,11 @@ def find_changes(session: Session) -> Iterator[Change]:
                 owner=str(getattr(each.row, rule.owner)),
                 digests=(each.before, after),
             )
+
+
+def _is_gone(row: Base) -> bool:
+    state = inspect(row)
+    return bool(state.deleted or state.was_deleted)
 
 
 def _touched(session: Session) -> dict[int, Touched]:

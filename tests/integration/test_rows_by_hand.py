@@ -1,6 +1,6 @@
 """Whoever writes to the database alone: every row that decides something is named with the record it contradicts."""
 
-from datetime import UTC, datetime
+from datetime import UTC, date, datetime
 
 import pytest
 import pytest_asyncio
@@ -44,10 +44,12 @@ from scheduler.services import (
     posts,
     postures,
     sequencing,
+    series,
     tokens,
 )
 from scheduler.services.chains import Mismatch
 from scheduler.services.people import NewGrant
+from scheduler.services.series import Repeat
 from scheduler.services.writing import Writing
 from tests.integration.services_fixtures import (
     founder_fixture,  # noqa: F401 - fixtures go by name
@@ -69,6 +71,10 @@ async def lived_fixture(shared: World) -> World:
     post = await shared.scheduled(texts={"en": segments})
     async with shared.working():
         await shared.settle(post, lambda each: each.state == "verified")
+    monday = Repeat(rule="weekly MO 09:00", starts_on=date(2090, 6, 1), count=2)
+    async with shared.as_("hocevar") as (uow, actor):
+        made = await series.repeat(uow, actor, post.id, monday)
+    await series.end(app.open_uow, actor, made.id, reason="the forum is over")
     returned = await shared.submit(await shared.draft())
     async with shared.as_("vidmar") as (uow, actor):
         await approvals.send_back(uow, actor, returned.id, comment="name the minister")
@@ -90,7 +96,7 @@ async def lived_fixture(shared: World) -> World:
         await tokens.log_out(uow, await tokens.authenticate(uow, token.token, via="test"))
     async with shared.as_("zorc") as (uow, actor):
         await postures.stop(uow, actor, reason="mourning")
-    async with shared.as_("zorc") as (uow, actor):
+    async with shared.as_("vidmar") as (uow, actor):
         await postures.resume(uow, actor, reason="over")
     await connect(shared, "tyo", "krv.tyo", "ja")
     async with shared.as_("bizjak") as (uow, actor):

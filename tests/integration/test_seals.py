@@ -26,6 +26,7 @@ from scheduler.db.tables import (
     Mission,
     Person,
     PolicyVersion,
+    Posture,
     SealedToken,
 )
 from scheduler.db.uow import UnitOfWork
@@ -37,6 +38,7 @@ from scheduler.services import (
     people,
     policies,
     posts,
+    postures,
     secrets,
     sequencing,
     tokens,
@@ -163,6 +165,24 @@ async def test_nothing_is_judged_or_sent_by_a_policy_changed_by_hand(own: World)
         await policies.activate(uow, actor, POLICY)
     async with own.app.open_uow.read() as uow:
         assert (await rules.get_policy(uow)).body == POLICY
+
+
+async def test_a_stop_lifted_or_narrowed_by_hand_still_stops(own: World) -> None:
+    post = await own.scheduled()
+    async with own.as_("zorc") as (uow, actor):
+        await postures.stop(uow, actor, reason="mourning")
+        other = await persons.get_by_code(uow, "vidmar")
+    lifted = update(Posture).values(ended_at=Posture.started_at, ended_by=other.id)
+    narrowed = update(Posture).values(ended_at=None, ended_by=None, allowed_classes=["routine"])
+    for change in (lifted, narrowed):
+        await _by_hand(own, change)
+        async with own.app.open_uow.read() as uow:
+            [found] = await rules.load_postures(uow)
+        assert found.stops_everything
+        assert found.is_in_force(uow.now)
+    async with own.working():
+        [delivery] = await own.settle(post, lambda each: each.state in {"verified", "held"})
+    assert (delivery.state, delivery.reason.split(":")[0]) == ("held", "stopped")
 
 
 async def test_an_older_row_put_back_with_its_seal_acts_but_is_named(own: World) -> None:
