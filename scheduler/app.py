@@ -77,11 +77,7 @@ async def application(
             PlatformHttp(EgressPolicy(allow=settings.egress_pairs))
         )
         open_uow = UnitOfWorkFactory(
-            engine=engine,
-            instance=instance,
-            service=service,
-            version=VERSION,
-            seals=RowSeals(ring.derive("rows")),
+            engine=engine, instance=instance, service=service, version=VERSION, seals=_seals(ring)
         )
         if ringing:
             redis = doorbell.connect(redis_url(settings), ring.derive("jobs"))
@@ -101,6 +97,10 @@ async def application(
             instance=instance,
             name=f"{socket.gethostname()}:{os.getpid()}:{new_id().hex[-8:]}",
         )
+
+
+def _seals(ring: KeyRing) -> RowSeals:
+    return RowSeals(ring.derive("rows"))
 
 
 def _log_keys(ring: KeyRing) -> LogKeys:

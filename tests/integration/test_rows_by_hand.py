@@ -66,6 +66,15 @@ _THEN = datetime(2026, 1, 1, tzinfo=UTC)
 @pytest_asyncio.fixture(name="lived", scope="module", loop_scope="session")
 async def lived_fixture(shared: World) -> World:
     """A ministry in which everything has happened once: a row of every kind, and all of it sealed."""
+    await _write_posts(shared)
+    await _let_people_in_and_out(shared)
+    await _stop_and_resume(shared)
+    await _change_accounts(shared)
+    await _seal(shared)
+    return shared
+
+
+async def _write_posts(shared: World) -> None:
     app = shared.app
     segments = [{"text": f"{n}/2 from the Lipovec Forum", "media": []} for n in (1, 2)]
     post = await shared.scheduled(texts={"en": segments})
@@ -85,6 +94,10 @@ async def lived_fixture(shared: World) -> World:
         await posts.edit(uow, actor, returned.id, moved, revision=2)
     officer = await shared.actor("hocevar")
     await media.upload(app.open_uow, app.kit, officer, "krv.hq", picture("PNG"), "image/png")
+
+
+async def _let_people_in_and_out(shared: World) -> None:
+    app = shared.app
     async with shared.as_("bizjak") as (uow, actor):
         code = await people.enrol_person(uow, actor, "hocevar")
         await people.propose_grant(
@@ -94,10 +107,17 @@ async def lived_fixture(shared: World) -> World:
         token = await tokens.redeem(uow, code.code)
     async with app.open_uow() as uow:
         await tokens.log_out(uow, await tokens.authenticate(uow, token.token, via="test"))
+
+
+async def _stop_and_resume(shared: World) -> None:
     async with shared.as_("zorc") as (uow, actor):
         await postures.stop(uow, actor, reason="mourning")
     async with shared.as_("vidmar") as (uow, actor):
         await postures.resume(uow, actor, reason="over")
+
+
+async def _change_accounts(shared: World) -> None:
+    app = shared.app
     await connect(shared, "tyo", "krv.tyo", "ja")
     async with shared.as_("bizjak") as (uow, actor):
         await accounts.remove(uow, actor, shared.accounts["tyo.bluesky"], reason="closed")
@@ -106,8 +126,6 @@ async def lived_fixture(shared: World) -> World:
         keys.rotate(uow, app.kit.ring)
     async with app.open_uow() as uow:
         await keys.rewrap(uow, app.kit)
-    await _seal(shared)
-    return shared
 
 
 async def _seal(world: World) -> None:
