@@ -35,6 +35,7 @@ from scheduler.ids import new_id
 from scheduler.services import (
     adopting,
     evidence,
+    inspection,
     people,
     policies,
     posts,
@@ -158,6 +159,9 @@ async def test_nothing_is_judged_or_sent_by_a_policy_changed_by_hand(own: World)
     await _by_hand(own, update(PolicyVersion).values(body=laxer))
     async with refused(own, "policy_changed"), own.as_("hocevar") as (uow, actor):
         await posts.submit(uow, own.app.kit, actor, other.id, revision=1)
+    async with own.app.open_uow.read() as uow:
+        seen = await inspection.inspect(uow, own.app.kit, await own.actor("zorc"), other.id)
+    assert seen.findings == ()
     async with own.working():
         [delivery] = await own.settle(post, lambda each: each.state in {"verified", "held"})
     assert (delivery.state, delivery.reason.split(":")[0]) == ("held", "policy_changed")

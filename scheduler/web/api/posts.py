@@ -4,6 +4,7 @@ from typing import Final
 
 from scheduler.db import posts as rows
 from scheduler.db.posts import StaleStateError
+from scheduler.db.rules import PolicyChangedError
 from scheduler.domain.calendar import (
     LocalTimeFoldError,
     LocalTimeGapError,
@@ -194,6 +195,7 @@ ROUTES: Final[tuple[Route, ...]] = (
             MediaUnknownError,
             ContentUnfitError,
             PolicyBlockedError,
+            PolicyChangedError,
         ),
     ),
     post(
@@ -201,5 +203,5 @@ ROUTES: Final[tuple[Route, ...]] = (
     ),
     post("/posts/{post_id}/cancel", cancel_post, _NEEDS, errors=(*_MOVING, DeliveryStartedError)),
     post("/posts/{post_id}/schedule", schedule_post, _NEEDS, errors=(*_MOVING, TimePastError)),
-    get("/posts/{post_id}/explain", explain_post, errors=(NotFoundError,)),
+    get("/posts/{post_id}/explain", explain_post, errors=(NotFoundError, PolicyChangedError)),
 )
