@@ -14,6 +14,7 @@ from adapters.http import PlatformHttp
 from scheduler import doorbell
 from scheduler.audit.keys import InstanceKey, LogKeys, Trust, build_trust
 from scheduler.db.engine import build_engine
+from scheduler.db.seals import RowSeals
 from scheduler.db.uow import UnitOfWorkFactory
 from scheduler.ids import new_id
 from scheduler.media.intake import MediaIntake
@@ -76,7 +77,7 @@ async def application(
             PlatformHttp(EgressPolicy(allow=settings.egress_pairs))
         )
         open_uow = UnitOfWorkFactory(
-            engine=engine, instance=instance, service=service, version=VERSION
+            engine=engine, instance=instance, service=service, version=VERSION, seals=_seals(ring)
         )
         if ringing:
             redis = doorbell.connect(redis_url(settings), ring.derive("jobs"))
@@ -96,6 +97,10 @@ async def application(
             instance=instance,
             name=f"{socket.gethostname()}:{os.getpid()}:{new_id().hex[-8:]}",
         )
+
+
+def _seals(ring: KeyRing) -> RowSeals:
+    return RowSeals(ring.derive("rows"))
 
 
 def _log_keys(ring: KeyRing) -> LogKeys:

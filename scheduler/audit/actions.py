@@ -5,6 +5,7 @@ from enum import StrEnum
 
 class Action(StrEnum):
     INSTALLATION_INIT = "installation.init"
+    ROWS_SEAL = "rows.seal"
 
     MISSION_ADD = "mission.add"
     PERSON_ADD = "person.add"

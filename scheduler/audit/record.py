@@ -11,7 +11,7 @@ import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Final, Literal
+from typing import Any, Final, Literal
 
 from scheduler.audit.actions import Action
 from scheduler.audit.keys import InstanceKey
@@ -43,6 +43,17 @@ class Record:
     """A record whose transaction is still open; made by `build`."""
 
     members: JsonObject
+
+    @property
+    def subject(self) -> tuple[str, str]:
+        """Kind and id of what the record is about."""
+        on: Any = self.members["on"]
+        return on["t"], on["id"]
+
+    @property
+    def detail(self) -> JsonObject:
+        detail: Any = self.members["d"]
+        return detail  # type: ignore[no-any-return]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -112,6 +123,11 @@ def build(  # noqa: PLR0913 - one for each member of a record
     }
     canonical({"rec": members})  # as deep as it will stand in the line
     return Record(members=members)
+
+
+def add_rows(record: Record, rows: JsonObject) -> Record:
+    """Put into the detail which rows the change was made in: the digests before and after, by the row's name."""
+    return Record(members={**record.members, "d": {**record.detail, "rows": rows}})
 
 
 def seal_transaction(

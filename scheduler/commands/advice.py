@@ -115,6 +115,13 @@ FINDINGS: Final = (
         "the database's clock decides what is due: compare both with `timedatectl`, let chrony slew the wrong one",
     ),
     Finding(
+        "policy",
+        "policy_changed",
+        "fail",
+        "the row of the policy in force was changed by hand, so nothing leaves",
+        "`chancery audit verify` names what else was; then an admin runs `chancery policy activate`",
+    ),
+    Finding(
         "accounts",
         "accounts_missing",
         "warn",

@@ -157,7 +157,9 @@ async def _check_clock(uow: UnitOfWork) -> Check:
 
 
 async def _check_policy(uow: UnitOfWork) -> Check:
-    policy = await rules.get_policy(uow)
+    policy = await rules.find_policy(uow)
+    if policy is None:
+        return find("policy_changed")
     return fine("policy", f"version {policy.version} is in force")
 
 

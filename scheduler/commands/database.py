@@ -4,12 +4,15 @@ import asyncio
 
 import click
 
+from scheduler.app import BuildPlatforms
 from scheduler.commands.installing import (
+    adopt,
     find_state,
     make_data_dir,
     migrate,
     read_settings,
     refuse_outdated,
+    reseal_rows,
 )
 from scheduler.commands.printing import json_option, show_json
 from scheduler.commands.refusals import InstallationMissingError
@@ -22,8 +25,11 @@ def db() -> None:
 
 @db.command()
 @json_option
-def upgrade(*, as_json: bool) -> None:
+@click.pass_obj
+def upgrade(platforms: BuildPlatforms, /, *, as_json: bool) -> None:
     """Bring the database to the newest revision; up to date already, change nothing.
+
+    End every process of the older release first: what it writes afterwards has no seal.
 
     Example: chancery db upgrade
     """
@@ -33,12 +39,38 @@ def upgrade(*, as_json: bool) -> None:
     before = asyncio.run(find_state(settings)).current
     asyncio.run(migrate(settings))
     after = asyncio.run(find_state(settings)).current
+    adopted = asyncio.run(adopt(settings, platforms))
     if as_json:
-        show_json({"before": before, "after": after})
+        doubted = [] if adopted is None else list(adopted.doubted)
+        show_json({"before": before, "after": after, "reconnect": doubted})
     elif before == after:
         click.echo(f"The database is up to date (revision {after}).")
     else:
         click.echo(f"The database went from revision {before or 'nothing'} to {after}.")
+    if adopted is not None and not as_json:
+        click.echo(f"{adopted.rows} rows of the older release were sealed and put on record.")
+        for code in adopted.doubted:
+            click.echo(f"Account {code} is not what its record says; remove and connect it anew.")
+
+
+@db.command()
+@json_option
+@click.confirmation_option(
+    prompt="Have you looked at `chancery audit verify`, and do you believe the rows?"
+)
+@click.pass_obj
+def reseal(platforms: BuildPlatforms, /, *, as_json: bool) -> None:
+    """Believe the rows without a seal as they stand, after a repair by hand; the record says which.
+
+    Example: chancery db reseal --yes
+    """
+    names = asyncio.run(reseal_rows(read_settings(), platforms))
+    if as_json:
+        show_json({"sealed": names})
+    else:
+        for name in names:
+            click.echo(name)
+        click.echo(f"{len(names)} rows were sealed.")
 
 
 @db.command()

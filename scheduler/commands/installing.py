@@ -24,7 +24,8 @@ from scheduler.db.migrate import find_revisions, upgrade
 from scheduler.db.tables import Mission
 from scheduler.db.uow import DatabaseUnavailableError
 from scheduler.domain.people import Role
-from scheduler.services import tokens
+from scheduler.services import adopting, tokens
+from scheduler.services.adopting import Adopted
 from scheduler.services.installation import NewAdmin, install
 from scheduler.services.people import NewMission
 from scheduler.services.tokens import IssuedCode
@@ -164,6 +165,27 @@ async def migrate(settings: Settings) -> None:
         await engine.dispose()
 
 
+async def adopt(settings: Settings, platforms: BuildPlatforms) -> Adopted | None:
+    """Seal what an older release has left, where somebody is installed."""
+    if not await is_installed(settings):
+        return None
+    async with (
+        application(settings, service="cli", platforms=platforms, ringing=False) as app,
+        app.open_uow() as uow,
+    ):
+        return await adopting.adopt(uow, app.kit)
+
+
+async def reseal_rows(settings: Settings, platforms: BuildPlatforms) -> list[str]:
+    """Seal the rows whose seals are broken; answers their names."""
+    await require_installed(settings)
+    async with (
+        application(settings, service="cli", platforms=platforms, ringing=False) as app,
+        app.open_uow() as uow,
+    ):
+        return list(await adopting.believe(uow))
+
+
 async def found(settings: Settings, platforms: BuildPlatforms, founding: Founding) -> Founded:
     """Make the installation, or find it as it is: keys, folder, database, mission and admins."""
     refuse_keys_inside_data(settings)
@@ -171,6 +193,7 @@ async def found(settings: Settings, platforms: BuildPlatforms, founding: Foundin
     if not settings.key_file.exists():
         await _make_keys(settings)
     await migrate(settings)
+    await adopt(settings, platforms)
     async with application(settings, service="cli", platforms=platforms, ringing=False) as app:
         trust = app.trust.encode().decode()
         async with app.open_uow() as uow:

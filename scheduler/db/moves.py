@@ -16,6 +16,7 @@ from scheduler.audit.actions import Action
 from scheduler.canonical import JsonObject
 from scheduler.clock import iso
 from scheduler.db.posts import StaleStateError
+from scheduler.db.seals import RULES
 from scheduler.db.tables import Delivery
 from scheduler.db.uow import UnitOfWork
 from scheduler.domain import delivery_flow
@@ -23,6 +24,7 @@ from scheduler.domain.delivery_flow import IN_HAND, DeliveryMove, DeliveryState
 from scheduler.domain.people import Actor
 
 _COLUMNS: Final = inspect(Delivery).columns
+_SEALED: Final = frozenset(RULES[Delivery].columns)
 _POSTGRESQL: Final = postgresql.dialect()  # type: ignore[no-untyped-call]
 
 
@@ -83,6 +85,8 @@ async def write(uow: UnitOfWork, moves: Sequence[PlannedMove]) -> None:
         if len(written.all()) != len(group):
             raise _stale(group)
     for move in moves:
+        if not _SEALED.isdisjoint(move.values):
+            uow.touch(move.delivery)
         for column, value in move.values.items():
             set_committed_value(move.delivery, column, value)
 

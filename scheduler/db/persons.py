@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from datetime import datetime
 from uuid import UUID
 
-from sqlalchemy import ColumnElement, and_, func, or_, select, update
+from sqlalchemy import ColumnElement, and_, func, or_, select
 from sqlmodel import col
 
 from scheduler.db.tables import ApiToken, Enrolment, Grant, Mission, Person
@@ -71,18 +71,20 @@ async def load_actor(
 async def load_actors(
     uow: UnitOfWork, found: Sequence[Person], *, via: str, token: ApiToken | None = None
 ) -> dict[UUID, Actor]:
-    """The persons, each with the grants in force; whoever is not active has none."""
-    active = [person.id for person in found if person.active]
+    """The persons, each with the grants in force; whoever is not active has none, nor does a row without our seal."""
+    active = [person.id for person in found if person.active and uow.seals.holds(person)]
     query = (
-        select(Grant, col(Mission.path))
+        select(Grant, Mission)
         .join(Mission, col(Mission.id) == col(Grant.mission_id))
         .where(col(Grant.person_id).in_(active), _in_force(uow.now))
     )
     grants: dict[UUID, list[people.Grant]] = defaultdict(list)
-    for grant, path in await uow.session.execute(query):
+    for grant, mission in await uow.session.execute(query):
+        if not (uow.seals.holds(grant) and uow.seals.holds(mission)):
+            continue
         grants[grant.person_id].append(
             people.Grant(
-                role=Role(grant.role), mission_path=path, may_approve_from=ripe_from(grant)
+                role=Role(grant.role), mission_path=mission.path, may_approve_from=ripe_from(grant)
             )
         )
     return {
@@ -99,7 +101,7 @@ async def load_actors(
 
 
 async def find_token(uow: UnitOfWork, token_sha256: str) -> tuple[ApiToken, Person] | None:
-    """The token that is neither revoked nor over, with its active person."""
+    """The token that we gave out and is neither revoked nor over, with its active person."""
     query = (
         select(ApiToken, Person)
         .join(Person, col(Person.id) == col(ApiToken.person_id))
@@ -111,13 +113,20 @@ async def find_token(uow: UnitOfWork, token_sha256: str) -> tuple[ApiToken, Pers
         )
     )
     row = (await uow.session.execute(query)).one_or_none()
-    return None if row is None else row
+    return row if row is not None and uow.seals.holds(row[0]) else None
 
 
-async def find_tokens(uow: UnitOfWork, person_id: UUID) -> Sequence[ApiToken]:
+async def find_tokens(
+    uow: UnitOfWork, person_id: UUID, *, token_id: UUID | None = None
+) -> Sequence[ApiToken]:
+    """The person's tokens, or this one of them, that are not revoked; locked where the database locks rows."""
     query = select(ApiToken).where(
         col(ApiToken.person_id) == person_id, col(ApiToken.revoked_at).is_(None)
     )
+    if token_id is not None:
+        query = query.where(col(ApiToken.id) == token_id)
+    query = query.order_by(col(ApiToken.id)).with_for_update()
+    query = query.execution_options(populate_existing=True)
     return (await uow.session.scalars(query)).all()
 
 
@@ -137,12 +146,15 @@ async def is_admin(uow: UnitOfWork, person_id: UUID) -> bool:
 async def void_enrolments(uow: UnitOfWork, person_id: UUID) -> None:
     """Make every code that the person has not redeemed worthless."""
     open_codes = (col(Enrolment.person_id) == person_id, col(Enrolment.redeemed_at).is_(None))
-    await uow.session.execute(update(Enrolment).where(*open_codes).values(expires_at=uow.now))
+    query = select(Enrolment).where(*open_codes).with_for_update()
+    for enrolment in await uow.session.scalars(query):
+        enrolment.expires_at = uow.now
 
 
 async def find_enrolment(uow: UnitOfWork, code_sha256: str) -> Enrolment | None:
     query = select(Enrolment).where(col(Enrolment.code_sha256) == code_sha256).with_for_update()
-    return (await uow.session.scalars(query)).one_or_none()
+    enrolment = (await uow.session.scalars(query)).one_or_none()
+    return enrolment if enrolment is not None and uow.seals.holds(enrolment) else None
 
 
 def _in_force(now: datetime) -> ColumnElement[bool]:

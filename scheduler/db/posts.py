@@ -259,6 +259,7 @@ async def move(
     source = PostState(post.state)
     planned = post_flow.plan(source, action)
     revision = post.revision
+    uow.touch(post)
     written = await uow.session.execute(
         update(Post)
         .where(col(Post.id) == post.id, col(Post.state) == source, col(Post.revision) == revision)

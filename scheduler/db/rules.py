@@ -2,25 +2,37 @@
 
 from typing import Final
 
-from sqlalchemy import and_, func, select, text
+from sqlalchemy import func, select, text
 from sqlmodel import col
 
 from scheduler.db.tables import Mission, PolicyVersion, Posture
 from scheduler.db.uow import UnitOfWork
 from scheduler.domain.posture import Restriction
+from scheduler.errors import UnavailableError
 
 
 async def load_postures(uow: UnitOfWork) -> tuple[Restriction, ...]:
-    """Every posture that is in force or announced, by the database's clock; oldest first, mostly none."""
-    over = and_(col(Posture.ends_at).is_not(None), col(Posture.ends_at) <= uow.now)
+    """Every posture that is in force or announced, by the database's clock; oldest first, mostly none.
+
+    One that was changed by hand is in force whatever its row says now, and forbids everything.
+    """
     query = (
         select(Posture, col(Mission.path))
         .outerjoin(Mission, col(Mission.id) == col(Posture.mission_id))
-        .where(col(Posture.ended_at).is_(None), ~over)
         .order_by(col(Posture.started_at), col(Posture.id))
         .execution_options(populate_existing=True)
     )
-    return tuple(restriction_of(row, path) for row, path in await uow.session.execute(query))
+    found = []
+    for row, path in await uow.session.execute(query):
+        if not uow.seals.holds(row):
+            found.append(_everything(row))
+        elif row.ended_at is None and (row.ends_at is None or row.ends_at > uow.now):
+            found.append(restriction_of(row, path))
+    return tuple(found)
+
+
+def _everything(posture: Posture) -> Restriction:
+    return Restriction(id=posture.id, kind=posture.kind, reason="its row was changed by hand")
 
 
 def restriction_of(posture: Posture, mission_path: str | None) -> Restriction:
@@ -37,14 +49,33 @@ def restriction_of(posture: Posture, mission_path: str | None) -> Restriction:
     )
 
 
+class PolicyChangedError(UnavailableError):
+    """The row of the policy in force was changed by hand: nothing is judged by it."""
+
+    code = "policy_changed"
+
+
 async def get_policy(uow: UnitOfWork) -> PolicyVersion:
-    """The policy in force; `chancery init` activates the first."""
+    """The policy in force; `chancery init` activates the first.
+
+    Raises:
+        PolicyChangedError: somebody changed it by hand.
+    """
+    policy = await find_policy(uow)
+    if policy is None:
+        raise PolicyChangedError("the policy in force was changed by hand; activate it again")
+    return policy
+
+
+async def find_policy(uow: UnitOfWork) -> PolicyVersion | None:
+    """The policy in force, or None when its row has not got our seal."""
     query = (
         select(PolicyVersion)
         .order_by(col(PolicyVersion.activated_at).desc(), col(PolicyVersion.id).desc())
         .limit(1)
     )
-    return (await uow.session.scalars(query)).one()
+    policy = (await uow.session.scalars(query)).one()
+    return policy if uow.seals.holds(policy) else None
 
 
 _GATE_KEY: Final = 0x6368616E  # one advisory lock of our own on PostgreSQL

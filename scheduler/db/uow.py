@@ -5,6 +5,7 @@ what is due in the database.
 """
 
 import asyncio
+from collections import defaultdict
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, contextmanager, suppress
 from dataclasses import dataclass, field
@@ -19,12 +20,14 @@ from sqlalchemy.ext.asyncio import AsyncEngine, AsyncSession, async_sessionmaker
 
 from scheduler.audit.actions import Action
 from scheduler.audit.keys import InstanceKey
-from scheduler.audit.record import Record, build, seal_transaction
+from scheduler.audit.record import Record, add_rows, build, seal_transaction
 from scheduler.canonical import JsonObject, JsonValue
 from scheduler.clock import monotonic_s
+from scheduler.db import seals
 from scheduler.db.engine import READ_ONLY, database_now
 from scheduler.db.outbox import build_event
-from scheduler.db.tables import AuditOutbox
+from scheduler.db.seals import RowSeals, SealingSession
+from scheduler.db.tables import AuditOutbox, Base
 from scheduler.domain.people import Actor
 from scheduler.errors import UnavailableError
 from scheduler.ids import new_id
@@ -50,6 +53,7 @@ class UnitOfWork:
     session: AsyncSession
     now: datetime
     service: str  #: which process acts: `web`, `worker`, `cli`
+    seals: RowSeals
     asked_at_s: float  #: this host's monotonic time, not after `now`: what must be over by then counts from here
     read_at_s: float = field(default_factory=monotonic_s)  #: and not before `now`
     records: list[Record] = field(default_factory=list)
@@ -88,6 +92,10 @@ class UnitOfWork:
         earlier = self.wakes.get(account_id, due_at)
         self.wakes[account_id] = min(earlier, due_at)
 
+    def touch(self, row: Base) -> None:
+        """Say that a statement is about to change the row: what is changed on the row itself is noticed."""
+        seals.touch(self.session.sync_session, row)
+
     async def tick(self) -> datetime:
         """Read the database's clock again, after a wait for a lock."""
         self.asked_at_s = monotonic_s()
@@ -108,6 +116,7 @@ class UnitOfWorkFactory:
     instance: InstanceKey
     service: str
     version: str
+    seals: RowSeals
     ring: Wake = _no_wake
     _write_gate: asyncio.Lock = field(default_factory=asyncio.Lock)
     _open: async_sessionmaker[AsyncSession] = field(init=False)
@@ -117,8 +126,16 @@ class UnitOfWorkFactory:
         reading = self.engine.execution_options(**{READ_ONLY: True})
         if self.engine.dialect.name == "postgresql":  # one snapshot, as SQLite's WAL gives
             reading = reading.execution_options(isolation_level="REPEATABLE READ")
-        self._open = async_sessionmaker(self.engine, expire_on_commit=False)
-        self._open_to_read = async_sessionmaker(reading, expire_on_commit=False)
+        self._open = self._opener(self.engine)
+        self._open_to_read = self._opener(reading)
+
+    def _opener(self, engine: AsyncEngine) -> async_sessionmaker[AsyncSession]:
+        return async_sessionmaker(
+            engine,
+            expire_on_commit=False,
+            sync_session_class=SealingSession,
+            info=seals.sealing(self.seals),
+        )
 
     @asynccontextmanager
     async def __call__(self) -> AsyncIterator[UnitOfWork]:
@@ -130,7 +147,8 @@ class UnitOfWorkFactory:
         with _refusals():
             async with self._turn(), self._open() as session, session.begin():
                 asked_at_s = monotonic_s()
-                uow = UnitOfWork(session, await _clock(session), self.service, asked_at_s)
+                now = await _clock(session)
+                uow = UnitOfWork(session, now, self.service, self.seals, asked_at_s)
                 yield uow
                 await self._write_records(uow)
         self._log_records(uow)
@@ -143,7 +161,8 @@ class UnitOfWorkFactory:
         with _refusals():
             async with self._open_to_read() as session:
                 asked_at_s = monotonic_s()
-                uow = UnitOfWork(session, await _clock(session), self.service, asked_at_s)
+                now = await _clock(session)
+                uow = UnitOfWork(session, now, self.service, self.seals, asked_at_s)
                 if self.engine.dialect.name == "postgresql":  # a reader holds nobody up
                     await session.execute(text("SET LOCAL idle_in_transaction_session_timeout = 0"))
                 yield uow
@@ -161,12 +180,13 @@ class UnitOfWorkFactory:
     async def _write_records(self, uow: UnitOfWork) -> None:
         if not uow.records:
             return
-        bodies = seal_transaction(
-            uow.records, self.instance, service=self.service, version=self.version
-        )
         events = (build_event(record.members, uow.now) for record in uow.records)
         uow.session.add_all(event for event in events if event is not None)
         await uow.session.flush()
+        records = await _with_rows(uow)
+        bodies = seal_transaction(
+            records, self.instance, service=self.service, version=self.version
+        )
         rows = [{"body": body} for body in bodies]
         await uow.session.execute(insert(AuditOutbox), rows)  # in one go, and in this order
 
@@ -178,6 +198,21 @@ class UnitOfWorkFactory:
         with suppress(OSError):  # a log that cannot be written does not undo a commit
             for record in uow.records:
                 log_record(record.members, now=uow.now, due=uow.due, took_s=took_s)
+
+
+async def _with_rows(uow: UnitOfWork) -> list[Record]:
+    """The records, each with the digests of the rows that it tells of; the last one has those without a subject."""
+    for row in seals.find_stale(uow.session.sync_session):
+        await uow.session.refresh(row)
+    last = len(uow.records) - 1
+    places = {record.subject: index for index, record in enumerate(uow.records)}
+    rows: dict[int, dict[str, JsonValue]] = defaultdict(dict)
+    for change in seals.find_changes(uow.session.sync_session):
+        rows[places.get((change.kind, change.owner), last)][change.name] = change.digests
+    return [
+        add_rows(record, rows[index]) if index in rows else record
+        for index, record in enumerate(uow.records)
+    ]
 
 
 async def _clock(session: AsyncSession) -> datetime:

@@ -16,6 +16,7 @@ from scheduler.db import posts
 from scheduler.db.tables import Approval, Attempt, Delivery, Post
 from scheduler.db.uow import UnitOfWork
 from scheduler.services import rendering
+from scheduler.services.chains import Chains, Mismatch, compare_rows
 
 _SUBMITTED: Final = ("in_review", "approved", "scheduled", "closed")
 #: What a record after the intent says of the attempt.
@@ -30,16 +31,6 @@ _OUTCOMES: Final[Mapping[str, str]] = {
     "delivery.absent": "absent",
 }
 _AFTER_INTENT: Final = frozenset({"sending", "unknown"})
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Mismatch:
-    """A row of today that is not what its record says."""
-
-    subject: str  #: kind and id of the row
-    seq: int | None  #: the record it contradicts; None when there is none, or it is not sealed yet
-    code: str
-    message: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,6 +52,7 @@ class Records:
     outcomes: dict[tuple[str, int], str] = field(default_factory=dict)
     remotes: dict[str, Told] = field(default_factory=dict)
     last_attempt: dict[str, int] = field(default_factory=dict)
+    chains: Chains = field(default_factory=Chains)
 
     @classmethod
     def read(cls, leaves: Sequence[Leaf], unsealed: Sequence[bytes]) -> "Records":
@@ -76,6 +68,7 @@ class Records:
 
     def add(self, seq: int | None, rec: Mapping[str, Any]) -> None:
         told, kind, subject, detail = Told(seq, rec), rec["on"]["t"], rec["on"]["id"], rec["d"]
+        self.chains.add(seq, detail.get("rows", {}))
         if "to" in detail:
             self.states[kind, subject] = told
         match rec["act"]:
@@ -101,7 +94,7 @@ class Records:
 
 
 async def compare(uow: UnitOfWork, records: Records) -> tuple[Mismatch, ...]:
-    """Every post, delivery, approval or attempt that is not what its records say, and every one that is gone."""
+    """Every row that is not what its records say, and every one that is gone; the plainest reason for each."""
     found: list[Mismatch] = []
     for post in (await uow.session.scalars(select(Post).order_by(col(Post.id)))).all():
         found += [*_compare_state(records, post), *await _compare_post(uow, records, post)]
@@ -111,7 +104,10 @@ async def compare(uow: UnitOfWork, records: Records) -> tuple[Mismatch, ...]:
         found += _compare_approval(records, approval)
     for attempt in await uow.session.scalars(select(Attempt).order_by(col(Attempt.id))):
         found += _compare_attempt(records, attempt)
-    return (*found, *_find_gone(records))
+    found += _find_gone(records)
+    told = {each.subject for each in found}
+    rows = await compare_rows(uow, records.chains)
+    return (*found, *(each for each in rows if each.subject not in told))
 
 
 async def _compare_post(uow: UnitOfWork, records: Records, post: Post) -> list[Mismatch]:
@@ -201,9 +197,6 @@ def _find_gone(records: Records) -> Iterator[Mismatch]:
             yield _mismatch(f"{kind}:{subject}", told, "row_gone", "the row was deleted")
     for approval, told in records.approvals.items():
         yield _mismatch(f"approval:{approval}", told, "row_gone", "the approval was deleted")
-    for (delivery, number), told in records.intents.items():
-        subject = f"attempt:{delivery}/{number}"
-        yield _mismatch(subject, told, "row_gone", "the attempt was deleted")
 
 
 def _mismatch(subject: str, told: Told | None, code: str, message: str) -> Mismatch:

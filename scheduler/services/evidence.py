@@ -14,7 +14,8 @@ from scheduler.db import log
 from scheduler.db.tables import AuditLeaf
 from scheduler.db.uow import UnitOfWork
 from scheduler.errors import ConflictError
-from scheduler.services.comparison import Mismatch, Records, compare
+from scheduler.services.chains import Mismatch
+from scheduler.services.comparison import Records, compare
 
 _BATCH: Final = 1000
 

@@ -53,7 +53,7 @@ async def install(
     uow.record(
         Action.INSTALLATION_INIT,
         {"t": "mission", "id": str(root.id)},
-        detail={"keys": dict(public_keys)},
+        detail={"keys": dict(public_keys), "seals": True},
     )
     insert_policy(uow, policy)
     codes = []

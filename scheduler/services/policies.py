@@ -21,8 +21,8 @@ async def activate(uow: UnitOfWork, actor: Actor, body: bytes) -> PolicyVersion:
     """Put a policy file in force; what it forbids of the posts already approved will be held."""
     await require_at_the_top(uow, actor, Permission.MANAGE)
     await rules.enter_gate(uow, exclusive=True)
-    before = await rules.get_policy(uow)
+    before = await rules.find_policy(uow)
     row = insert_policy(uow, body, actor=actor)
-    if row.digest == before.digest:
+    if before is not None and row.digest == before.digest:
         raise PolicyUnchangedError(f"this policy is in force already (version {row.version})")
     return row

@@ -40,7 +40,7 @@ class Bench:
 
     now: datetime
     stops: Mapping[UUID, Obstacle]  #: by delivery: the posture that forbids it
-    policy: PolicyVersion
+    policy: PolicyVersion | None  #: None: changed by hand
     cases: Mapping[UUID, Case]
     changes: Mapping[UUID, Obstacle | None]  #: by post: is its content still what was approved
 
@@ -74,7 +74,7 @@ async def load(uow: UnitOfWork, deliveries: Collection[Delivery]) -> Bench:
     return Bench(
         now=uow.now,
         stops=await find_stops(uow, deliveries),
-        policy=await rules.get_policy(uow),
+        policy=await rules.find_policy(uow),
         cases=found,
         changes={post_id: _find_change(each) for post_id, each in parts.items()},
     )
@@ -171,8 +171,13 @@ def _find_valid_approval(case: Case, now: datetime) -> Approval | Obstacle:
     return Obstacle(code="approval_lost", message=reason)
 
 
-def _judge_policy(case: Case, policy: PolicyVersion, approval: Approval) -> Clearance | Obstacle:
+def _judge_policy(
+    case: Case, policy: PolicyVersion | None, approval: Approval
+) -> Clearance | Obstacle:
     """A policy activated after the approval is asked again; the one it was approved under was."""
+    if policy is None:
+        message = "the policy in force was changed by hand"
+        return Obstacle(code="policy_changed", message=message)
     if policy.digest != approval.policy:
         for finding in judging.judge(judging.parse(policy.body), case.parts):
             if judging.is_blocking(finding):

@@ -13,7 +13,7 @@ from scheduler.db.uow import UnitOfWork
 from scheduler.domain.people import Actor
 from scheduler.ids import new_id
 from scheduler.services.kit import Kit
-from scheduler.vault.envelope import Context, WrappedKey
+from scheduler.vault.envelope import Context, WrappedKey, is_older
 
 
 async def seal(
@@ -52,11 +52,19 @@ async def seal(
     )
 
 
+async def seal_anew(uow: UnitOfWork, kit: Kit, account: Account) -> None:
+    """Seal the account's secrets of the older format for the server, profile and login name of its row."""
+    for row, key in (await accounts.find_all_sealed(uow, [account.id])).values():
+        if is_older(row.blob):
+            secret = kit.vault.open_older(row.blob, wrapped_key(key), _context(row, account))
+            await seal(uow, kit, account, row.kind, secret, actor=None)
+
+
 async def open_credentials(uow: UnitOfWork, kit: Kit, account: Account) -> Credentials:
     """Open what the adapter needs to act for the account.
 
     Raises:
-        TokenUnavailableError: nothing sealed, another row's seal, or the key is not in the key file.
+        TokenUnavailableError: another row's seal, an account that was changed by hand, or no key for it.
     """
     return open_found(kit, account, await accounts.find_all_sealed(uow, [account.id]))
 
@@ -144,6 +152,9 @@ def _context(row: SealedToken, account: Account) -> Context:
         row=str(row.id),
         account=str(account.id),
         platform=account.platform,
+        server=account.base_url,
+        external=account.external_id,
+        login=account.identifier,
         kind=row.kind,
         generation=row.generation,
     )

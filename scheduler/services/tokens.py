@@ -7,9 +7,6 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Final
 
-from sqlalchemy import update
-from sqlmodel import col
-
 from scheduler.audit.actions import Action
 from scheduler.db import persons
 from scheduler.db.tables import ApiToken, Enrolment, Person
@@ -140,11 +137,8 @@ async def log_out(uow: UnitOfWork, actor: Actor) -> None:
     """
     if actor.token_id is None:
         raise TokenRejectedError("there is no token to revoke")
-    await uow.session.execute(
-        update(ApiToken)
-        .where(col(ApiToken.id) == actor.token_id, col(ApiToken.revoked_at).is_(None))
-        .values(revoked_at=uow.now)
-    )
+    for token in await persons.find_tokens(uow, actor.person_id, token_id=actor.token_id):
+        token.revoked_at = uow.now
     uow.record(Action.TOKEN_REVOKE, {"t": "token", "id": str(actor.token_id)}, actor=actor)
 
 

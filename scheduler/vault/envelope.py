@@ -1,8 +1,9 @@
 """Sealed bytes: a token under its account's data key, and a data key under the installation's key.
 
-Token blob: `MT1`, algorithm 1 (AES-256-GCM), data key id (u32), nonce (12), ciphertext, tag (16). The plaintext is the
+Token blob: `MT2`, algorithm 1 (AES-256-GCM), data key id (u32), nonce (12), ciphertext, tag (16). The plaintext is the
 token, 0x80 and zeros up to a multiple of 64, so that the length tells no kind of token. Wrapped key: `MK1`, algorithm,
 nonce (12), ciphertext (32), tag (16). Where a blob belongs is bound into it: moved to another row it does not open.
+`MT1` bound less in; such a blob opens only to be sealed anew.
 """
 
 import os
@@ -13,17 +14,18 @@ from typing import Final
 from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
-from scheduler.canonical import canonical
+from scheduler.canonical import JsonValue, canonical
 from scheduler.errors import UnavailableError
 
 KEY_SIZE: Final = 32
 
 _AES_256_GCM: Final = 1
-_TOKEN_MAGIC: Final = b"MT1"
+_TOKEN_MAGIC: Final = b"MT2"
+_OLDER_TOKEN_MAGIC: Final = b"MT1"
 _KEY_HEADER: Final = b"MK1" + bytes([_AES_256_GCM])
-_TOKEN_LABEL: Final = b"chancery/token/v1\0"
+_TOKEN_LABEL: Final = b"chancery/token/v2\0"
+_OLDER_TOKEN_LABEL: Final = b"chancery/token/v1\0"
 _KEY_LABEL: Final = b"chancery/dek/v1\0"
-_TOKEN_HEADER_SIZE: Final = 8
 _NONCE_SIZE: Final = 12
 _PAD_MARK: Final = b"\x80"
 _PAD_BLOCK: Final = 64
@@ -35,31 +37,46 @@ class TokenUnavailableError(UnavailableError):
     code = "token_unavailable"
 
     def __init__(self) -> None:
-        super().__init__("a sealed secret of this account cannot be opened")
+        super().__init__(
+            "a sealed secret of this account cannot be opened: the key is missing, or the account was changed by hand"
+        )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Context:
-    """The one place where a sealed token belongs; `generation` counts its renewals."""
+    """The one place where a sealed token belongs, and the one profile it may be shown to.
+
+    `server`, `external` and `login` are the account's; `generation` counts the token's renewals.
+    """
 
     table: str
     row: str
     account: str
     platform: str
+    server: str
+    external: str
+    login: str
     kind: str
     generation: int
 
     def bound(self) -> bytes:
         return canonical(
-            {
-                "tbl": self.table,
-                "row": self.row,
-                "acct": self.account,
-                "platform": self.platform,
-                "kind": self.kind,
-                "gen": self.generation,
-            }
+            self._place() | {"server": self.server, "ext": self.external, "login": self.login}
         )
+
+    def bound_before(self) -> bytes:
+        """What `MT1` bound in: not where the token may go."""
+        return canonical(self._place())
+
+    def _place(self) -> dict[str, JsonValue]:
+        return {
+            "tbl": self.table,
+            "row": self.row,
+            "acct": self.account,
+            "platform": self.platform,
+            "kind": self.kind,
+            "gen": self.generation,
+        }
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -93,9 +110,10 @@ def seal_token(secret: str, *, dek: bytes, dek_id: int, context: Context) -> byt
     """
     if not 0 <= dek_id < 1 << 32:
         raise ValueError("a data key id has 32 bits")
-    header = _TOKEN_MAGIC + struct.pack(">BI", _AES_256_GCM, dek_id)
+    header = _header(_TOKEN_MAGIC, dek_id)
     nonce = os.urandom(_NONCE_SIZE)
-    return header + nonce + AESGCM(dek).encrypt(nonce, _pad(secret.encode()), _aad(header, context))
+    bound = _TOKEN_LABEL + header + context.bound()
+    return header + nonce + AESGCM(dek).encrypt(nonce, _pad(secret.encode()), bound)
 
 
 def open_token(blob: bytes, *, dek: bytes, dek_id: int, context: Context) -> str:
@@ -104,10 +122,23 @@ def open_token(blob: bytes, *, dek: bytes, dek_id: int, context: Context) -> str
     Raises:
         TokenUnavailableError: anything else, whatever the reason.
     """
-    header = blob[:_TOKEN_HEADER_SIZE]
-    if header != _TOKEN_MAGIC + struct.pack(">BI", _AES_256_GCM, dek_id):
-        raise TokenUnavailableError
-    return _unpad(_decrypt(blob[_TOKEN_HEADER_SIZE:], dek, _aad(header, context))).decode()
+    header = _header(_TOKEN_MAGIC, dek_id)
+    return _open(blob, header, dek, _TOKEN_LABEL + header + context.bound())
+
+
+def is_older(blob: bytes) -> bool:
+    """Whether the blob is of the format before, which says nothing of the server the token may go to."""
+    return blob.startswith(_OLDER_TOKEN_MAGIC)
+
+
+def open_older_token(blob: bytes, *, dek: bytes, dek_id: int, context: Context) -> str:
+    """Open a blob of the format before, to seal it anew; its server has to be believed on other grounds.
+
+    Raises:
+        TokenUnavailableError: anything else, whatever the reason.
+    """
+    header = _header(_OLDER_TOKEN_MAGIC, dek_id)
+    return _open(blob, header, dek, _OLDER_TOKEN_LABEL + header + context.bound_before())
 
 
 def wrap_key(dek: bytes, *, kek: bytes, place: WrappedKey) -> WrappedKey:
@@ -128,8 +159,14 @@ def unwrap_key(wrapped: WrappedKey, *, kek: bytes) -> bytes:
     return _decrypt(wrapped.blob[len(_KEY_HEADER) :], kek, wrapped.bound())
 
 
-def _aad(header: bytes, context: Context) -> bytes:
-    return _TOKEN_LABEL + header + context.bound()
+def _header(magic: bytes, dek_id: int) -> bytes:
+    return magic + struct.pack(">BI", _AES_256_GCM, dek_id)
+
+
+def _open(blob: bytes, header: bytes, dek: bytes, bound: bytes) -> str:
+    if not blob.startswith(header):
+        raise TokenUnavailableError
+    return _unpad(_decrypt(blob[len(header) :], dek, bound)).decode()
 
 
 def _decrypt(sealed: bytes, key: bytes, bound: bytes) -> bytes:

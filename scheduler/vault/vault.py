@@ -6,7 +6,14 @@ from collections.abc import Callable
 from typing import Final
 
 from scheduler.clock import monotonic_s
-from scheduler.vault.envelope import KEY_SIZE, Context, WrappedKey, open_token, seal_token
+from scheduler.vault.envelope import (
+    KEY_SIZE,
+    Context,
+    WrappedKey,
+    open_older_token,
+    open_token,
+    seal_token,
+)
 from scheduler.vault.keyfile import KeyRing
 
 CACHE_LIFETIME_S: Final = 300.0
@@ -52,6 +59,15 @@ class Vault:
         """
         dek = self._unwrap(wrapped)
         return open_token(blob, dek=dek, dek_id=wrapped.dek_id, context=context)
+
+    def open_older(self, blob: bytes, wrapped: WrappedKey, context: Context) -> str:
+        """Open a blob of the format before, to seal it anew.
+
+        Raises:
+            TokenUnavailableError: for every other blob, key or context, without saying which.
+        """
+        dek = self._unwrap(wrapped)
+        return open_older_token(blob, dek=dek, dek_id=wrapped.dek_id, context=context)
 
     def rewrap(self, wrapped: WrappedKey) -> WrappedKey:
         """Wrap the same data key with the current version; what it has sealed stays as it is.

@@ -149,6 +149,7 @@ async def test_two_dispatchers_at_once_send_each_alert_once(own: World) -> None:
         instance=factory.instance,
         service="other",
         version=factory.version,
+        seals=factory.seals,
     )
     second = World(replace(own.app, open_uow=other), own.practice, own.accounts)
     async with Receiver() as receiver, webhook_to(own, receiver) as webhook, MailServer() as server:

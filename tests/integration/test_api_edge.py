@@ -16,6 +16,7 @@ from sqlalchemy import text, update
 from adapters.registry import build
 from scheduler.app import App, application
 from scheduler.clock import iso
+from scheduler.db import rules
 from scheduler.db.tables import AuditOutbox
 from scheduler.errors import ChanceryError
 from scheduler.settings import Settings
@@ -146,9 +147,7 @@ async def test_a_fault_of_ours_tells_the_caller_nothing_and_the_log_where(api: A
 async def test_an_unexpected_error_is_a_problem_of_its_own(api: Api) -> None:
     with structlog.testing.capture_logs() as lines:
         async with api.world.app.open_uow() as uow:
-            await uow.session.execute(
-                text("UPDATE policy_version SET body = :body"), {"body": b"\xff"}
-            )
+            (await rules.get_policy(uow)).body = b"\xff"
         reply = await api.as_("hocevar").get("/policy")
     assert (reply.status, reply.code) == (500, "internal_error")
     assert reply.headers["X-Content-Type-Options"] == "nosniff"

@@ -267,6 +267,7 @@ async def test_neither_engine_nor_sequencer_ends_when_a_step_fails(world: World)
         instance=world.app.instance,
         service="test",
         version="0",
+        seals=world.app.open_uow.seals,
     )
     await Sequencer(away, world.app.log_keys, "one")._seal_guarded()
     await Sequencer(None, world.app.log_keys, "one")._seal_guarded()  # type: ignore[arg-type]

@@ -254,6 +254,13 @@ async def test_a_stop_is_told_with_who_when_and_why_and_what_it_holds(own: World
 
 
 @in_the_session
+async def test_a_policy_changed_by_hand_is_told(own: World) -> None:
+    async with own.app.open_uow() as uow:
+        await uow.session.execute(text("UPDATE policy_version SET version = 'laxer'"))
+    assert (await _examine(own.app.settings))["policy_changed"].result == "fail"
+
+
+@in_the_session
 async def test_paused_accounts_are_told_and_what_is_due_on_them(own: World) -> None:
     await own.scheduled()
     await _age(own)

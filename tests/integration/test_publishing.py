@@ -240,6 +240,8 @@ async def test_a_late_post_is_held_and_one_past_its_window_expires(world: World)
             "UPDATE account SET external_id = 'another' WHERE code = 'hq.mastodon'",
             "content_changed",
         ),
+        ("UPDATE account SET base_url = 'https://evil.example'", "content_changed"),
+        ("UPDATE account SET identifier = 'another'", "token_unavailable"),
         ("UPDATE person SET active = false WHERE code = 'zorc'", "approval_lost"),
     ],
 )
@@ -254,6 +256,19 @@ async def test_a_row_changed_by_hand_after_approval_is_not_published(
     assert delivery.state == "held"
     assert delivery.reason.startswith(reason)
     assert _texts(world) == []
+
+
+async def test_the_token_of_an_account_moved_to_another_server_stays_here(world: World) -> None:
+    elsewhere = world.practice.bluesky_url
+    async with world.app.open_uow() as uow:
+        change = update(Account).where(col(Account.code) == "hq.mastodon")
+        await uow.session.execute(change.values(base_url=elsewhere))
+    post = await world.scheduled()  # its digest has the changed address in it
+    before = len(world.practice.log())
+    async with world.working():
+        [delivery] = await world.settle(post, _done)
+    assert (delivery.state, delivery.reason.split(":")[0]) == ("held", "token_unavailable")
+    assert len(world.practice.log()) == before
 
 
 async def test_a_revoked_grant_takes_its_approvals_along(world: World) -> None:

@@ -173,7 +173,11 @@ async def test_r8_the_clock_of_the_database_decides_what_is_due(
 
 def replace_engine(factory: UnitOfWorkFactory, engine: Any) -> UnitOfWorkFactory:
     return UnitOfWorkFactory(
-        engine=engine, instance=factory.instance, service="test", version=factory.version
+        engine=engine,
+        instance=factory.instance,
+        service="test",
+        version=factory.version,
+        seals=factory.seals,
     )
 
 

@@ -6,7 +6,7 @@ from typing import Any
 from uuid import UUID, uuid4
 
 import pytest
-from sqlalchemy import func, select, text, update
+from sqlalchemy import func, select, text
 from sqlmodel import col
 
 from scheduler.db import accounts as rows
@@ -214,9 +214,9 @@ async def test_a_server_that_is_away_takes_no_account_out_of_service(shared: Wor
 
 async def test_a_token_of_another_profile_is_noticed(shared: World) -> None:
     account = await _connect(shared, _profile(shared, Platform.MASTODON))
+    another = _profile(shared, Platform.MASTODON).secret
     async with shared.app.open_uow() as uow:
-        query = update(Account).where(col(Account.id) == account.id)
-        await uow.session.execute(query.values(external_id="another"))
+        await secrets.seal(uow, shared.app.kit, account, "secret", another, actor=None)
     async with refused(shared, "account_profile_changed"):
         await _check(shared, account.id)
 

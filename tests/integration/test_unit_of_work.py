@@ -57,6 +57,7 @@ def _copy(factory: UnitOfWorkFactory, url: str) -> UnitOfWorkFactory:
         instance=factory.instance,
         service="other",
         version=factory.version,
+        seals=factory.seals,
     )
 
 
@@ -165,7 +166,11 @@ async def test_the_databases_clock_decides_and_may_be_another(own: World, tmp_pa
         return
     engine = build_engine(f"sqlite+aiosqlite:///{tmp_path / 'x.db'}", clock=lambda: NOON)
     factory = UnitOfWorkFactory(
-        engine=engine, instance=own.app.instance, service="test", version="1"
+        engine=engine,
+        instance=own.app.instance,
+        service="test",
+        version="1",
+        seals=own.app.open_uow.seals,
     )
     async with factory() as uow:
         assert uow.now == NOON

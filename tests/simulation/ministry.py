@@ -18,6 +18,7 @@ from sqlmodel import select
 from scheduler.audit.keys import InstanceKey, LogKeys
 from scheduler.clock import HOST_CLOCK, HostClock
 from scheduler.db import persons
+from scheduler.db.seals import RowSeals
 from scheduler.db.tables import Base, Media, Mission
 from scheduler.db.uow import UnitOfWork, UnitOfWorkFactory
 from scheduler.domain.people import Actor, Role
@@ -112,7 +113,11 @@ class Ministry:
 
     def open_uow(self, service: str) -> UnitOfWorkFactory:
         return UnitOfWorkFactory(
-            engine=self.engine, instance=self.instance, service=service, version="simulated"
+            engine=self.engine,
+            instance=self.instance,
+            service=service,
+            version="simulated",
+            seals=RowSeals(self.ring.derive("rows")),
         )
 
     def kit(self, platforms: Mapping[str, Any]) -> Kit:

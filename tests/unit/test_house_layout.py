@@ -20,7 +20,7 @@ TOO_LONG = {
     "tests/integration/test_api_posts.py": 414,
     "tests/integration/test_practice_bluesky.py": 999,
     "tests/integration/test_practice_mastodon.py": 616,
-    "tests/integration/test_services_evidence.py": 438,
+    "tests/integration/test_services_evidence.py": 435,
     "tests/integration/test_services_posts.py": 471,
     "tests/support/world.py::found_world": 49,
 }

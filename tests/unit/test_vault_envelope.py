@@ -14,6 +14,8 @@ from scheduler.vault.envelope import (
     Context,
     TokenUnavailableError,
     WrappedKey,
+    is_older,
+    open_older_token,
     open_token,
     seal_token,
     unwrap_key,
@@ -27,6 +29,9 @@ CONTEXT = Context(
     row="0193-row",
     account="0193-account",
     platform="mastodon",
+    server="https://social.karvenia.example",
+    external="1094",
+    login="mfa@karvenia.example",
     kind="secret",
     generation=3,
 )
@@ -42,6 +47,9 @@ OTHER_CONTEXTS = [
     replace(CONTEXT, row="0193-rov"),
     replace(CONTEXT, account="0193-account2"),
     replace(CONTEXT, platform="bluesky"),
+    replace(CONTEXT, server="https://social.karvenia.example.net"),
+    replace(CONTEXT, external="1095"),
+    replace(CONTEXT, login="mfa@karvenia.example.net"),
     replace(CONTEXT, kind="session"),
     replace(CONTEXT, generation=2),
     replace(CONTEXT, row=CONTEXT.account, account=CONTEXT.row),
@@ -68,7 +76,7 @@ def refuses(act: Callable[..., object], *args: object, **kwargs: object) -> bool
         act(*args, **kwargs)
     except TokenUnavailableError as exc:
         return (
-            str(exc) == "a sealed secret of this account cannot be opened"
+            str(exc).startswith("a sealed secret of this account cannot be opened")
             and exc.details == {}
             and exc.__cause__ is None
         )
@@ -76,16 +84,19 @@ def refuses(act: Callable[..., object], *args: object, **kwargs: object) -> bool
 
 
 def test_a_token_blob_is_laid_out_as_designed() -> None:
-    assert BLOB[:4] == b"MT1\x01"
+    assert BLOB[:4] == b"MT2\x01"
     assert BLOB[4:8] == b"\x01\x02\x03\x04"
     assert len(BLOB) == 8 + 12 + 64 + 16
-    bound = b"chancery/token/v1\0" + BLOB[:8]
+    bound = b"chancery/token/v2\0" + BLOB[:8]
     bound += canonical(
         {
             "tbl": "sealed_token",
             "row": "0193-row",
             "acct": "0193-account",
             "platform": "mastodon",
+            "server": "https://social.karvenia.example",
+            "ext": "1094",
+            "login": "mfa@karvenia.example",
             "kind": "secret",
             "gen": 3,
         }
@@ -200,14 +211,35 @@ def test_another_key_or_key_id_does_not_open() -> None:
 
 
 def test_a_blob_of_another_version_or_algorithm_is_refused_even_when_its_tag_fits() -> None:
-    for start in (b"MT2\x01", b"MT1\x02"):
+    for start in (b"MT3\x01", b"MT2\x02"):
         header = start + struct.pack(">I", 1)
-        bound = b"chancery/token/v1\0" + header + CONTEXT.bound()
+        bound = b"chancery/token/v2\0" + header + CONTEXT.bound()
         blob = header + bytes(12) + AESGCM(DEK).encrypt(bytes(12), b"x\x80" + bytes(62), bound)
         assert refuses(opened, blob, dek_id=1)
     for start in (b"MK2\x01", b"MK1\x02"):
         blob = start + WRAPPED.blob[4:]
         assert refuses(unwrapped, blob)
+
+
+def test_a_blob_of_the_format_before_opens_only_to_be_sealed_anew() -> None:
+    header = b"MT1\x01" + struct.pack(">I", 1)
+    place = {
+        "tbl": "sealed_token",
+        "row": "0193-row",
+        "acct": "0193-account",
+        "platform": "mastodon",
+        "kind": "secret",
+        "gen": 3,
+    }
+    bound = b"chancery/token/v1\0" + header + canonical(place)
+    blob = header + bytes(12) + AESGCM(DEK).encrypt(bytes(12), b"x\x80" + bytes(62), bound)
+    assert refuses(opened, blob, dek_id=1)
+    assert is_older(blob)
+    assert not is_older(BLOB)
+    assert open_older_token(blob, dek=DEK, dek_id=1, context=CONTEXT) == "x"
+    elsewhere = replace(CONTEXT, row="0193-rov")
+    assert refuses(open_older_token, blob, dek=DEK, dek_id=1, context=elsewhere)
+    assert refuses(open_older_token, BLOB, dek=DEK, dek_id=0x01020304, context=CONTEXT)
 
 
 def test_a_data_key_id_has_32_bits() -> None:

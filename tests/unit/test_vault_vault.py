@@ -14,6 +14,9 @@ CONTEXT = Context(
     row="row",
     account="account",
     platform="mastodon",
+    server="https://social.karvenia.example",
+    external="1094",
+    login="",
     kind="secret",
     generation=1,
 )

@@ -8,6 +8,7 @@ from sqlalchemy import (
     ForeignKey,
     LargeBinary,
     MetaData,
+    String,
 )
 from sqlmodel import Field, SQLModel
 
@@ -49,6 +50,12 @@ def time() -> Any:  # noqa: ANN401
 
 def time_or_none() -> Any:  # noqa: ANN401
     return Field(default=None, sa_column=Column(UtcDateTime, nullable=True))
+
+
+def seal() -> Any:  # noqa: ANN401
+    """A keyed digest of the row, checked when it is used (`scheduler.db.seals`)."""
+    column: Column[Any] = Column(String, nullable=False, server_default="")
+    return Field(default="", sa_column=column)
 
 
 def json_() -> Any:  # noqa: ANN401

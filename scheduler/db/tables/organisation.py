@@ -14,7 +14,17 @@ from sqlalchemy import (
 )
 from sqlmodel import Field
 
-from scheduler.db.tables.base import Base, bytes_, json_, new_key, ref, time, time_or_none, values
+from scheduler.db.tables.base import (
+    Base,
+    bytes_,
+    json_,
+    new_key,
+    ref,
+    seal,
+    time,
+    time_or_none,
+    values,
+)
 from scheduler.domain.people import Role
 
 
@@ -32,6 +42,7 @@ class Mission(Base, table=True):
     zone: str
     languages: list[str] = json_()
     created_at: datetime = time()
+    seal: str = seal()
 
 
 class Person(Base, table=True):
@@ -42,6 +53,7 @@ class Person(Base, table=True):
     active: bool = True
     approvals_suspended_until: datetime | None = time_or_none()
     created_at: datetime = time()
+    seal: str = seal()
 
 
 class Grant(Base, table=True):
@@ -59,6 +71,7 @@ class Grant(Base, table=True):
     confirmed_by: UUID | None = ref("person.id", null=True)
     confirmed_at: datetime | None = time_or_none()
     revoked_at: datetime | None = time_or_none()
+    seal: str = seal()
 
     __table_args__ = (
         CheckConstraint(f"role IN ({values(Role)})", "role"),
@@ -77,6 +90,7 @@ class Enrolment(Base, table=True):
     issued_at: datetime = time()
     expires_at: datetime = time()
     redeemed_at: datetime | None = time_or_none()
+    seal: str = seal()
 
 
 class ApiToken(Base, table=True):
@@ -89,6 +103,7 @@ class ApiToken(Base, table=True):
     created_at: datetime = time()
     expires_at: datetime = time()
     revoked_at: datetime | None = time_or_none()
+    seal: str = seal()
 
 
 class Account(Base, table=True):
@@ -195,6 +210,7 @@ class Posture(Base, table=True):
     end_proposed_at: datetime | None = time_or_none()
     ended_by: UUID | None = ref("person.id", null=True)
     ended_at: datetime | None = time_or_none()
+    seal: str = seal()
 
     __table_args__ = (
         CheckConstraint("length(kind) BETWEEN 1 AND 40", "kind"),
@@ -221,6 +237,7 @@ class PolicyVersion(Base, table=True):
     body: bytes = bytes_()
     activated_by: UUID | None = ref("person.id", null=True)
     activated_at: datetime = time()
+    seal: str = seal()
 
 
 class IdempotencyRecord(Base, table=True):

@@ -3,6 +3,7 @@
 from typing import Final
 from uuid import UUID
 
+from scheduler.db.rules import PolicyChangedError
 from scheduler.domain.post_flow import IllegalMoveError
 from scheduler.errors import NotFoundError
 from scheduler.services import approvals, inspection
@@ -120,6 +121,7 @@ ROUTES: Final[tuple[Route, ...]] = (
             SelfApprovalError,
             StaleContentError,
             PolicyBlockedError,
+            PolicyChangedError,
             TimePastError,
         ),
     ),

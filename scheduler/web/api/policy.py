@@ -5,6 +5,7 @@ from typing import Annotated, Final
 
 from pydantic import Field, StringConstraints
 
+from scheduler.db.rules import PolicyChangedError
 from scheduler.db.tables import PolicyVersion
 from scheduler.domain.text import MAX_TEXT_LENGTH
 from scheduler.errors import NotFoundError
@@ -104,7 +105,7 @@ def _answer(row: PolicyVersion) -> PolicyAnswer:
 
 
 ROUTES: Final[tuple[Route, ...]] = (
-    get("/policy", show_policy, "any token"),
+    get("/policy", show_policy, "any token", errors=(PolicyChangedError,)),
     post("/policy/check", check_policy, "any token", unit=Unit.READ, errors=(PolicyInvalidError,)),
     post(
         "/policy",
@@ -112,5 +113,11 @@ ROUTES: Final[tuple[Route, ...]] = (
         "manage, at the headquarters",
         errors=(NotFoundError, PolicyInvalidError, PolicyUnchangedError),
     ),
-    post("/policy/test", try_policy, "any token", unit=Unit.READ, errors=(PolicyInvalidError,)),
+    post(
+        "/policy/test",
+        try_policy,
+        "any token",
+        unit=Unit.READ,
+        errors=(PolicyInvalidError, PolicyChangedError),
+    ),
 )

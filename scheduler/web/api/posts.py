@@ -4,6 +4,7 @@ from typing import Final
 
 from scheduler.db import posts as rows
 from scheduler.db.posts import StaleStateError
+from scheduler.db.rules import PolicyChangedError
 from scheduler.domain.calendar import (
     LocalTimeFoldError,
     LocalTimeGapError,
@@ -193,6 +194,7 @@ ROUTES: Final[tuple[Route, ...]] = (
             MediaUnknownError,
             ContentUnfitError,
             PolicyBlockedError,
+            PolicyChangedError,
         ),
     ),
     post(
@@ -216,5 +218,5 @@ ROUTES: Final[tuple[Route, ...]] = (
         if_match=True,
         errors=(*_MOVING, TimePastError),
     ),
-    get("/posts/{post_id}/explain", explain_post, errors=(NotFoundError,)),
+    get("/posts/{post_id}/explain", explain_post, errors=(NotFoundError, PolicyChangedError)),
 )
