@@ -5,10 +5,10 @@ import gc
 import sys
 import time
 from collections import Counter
-from dataclasses import replace
+from collections.abc import Sequence
 
 from tests.simulation.ablations import RULES
-from tests.simulation.cases import Case, cell_of, make_case
+from tests.simulation.cases import Case, cell_of, make_case, spell_out
 from tests.simulation.faults import Fault, Kind, Point, Strike
 from tests.simulation.ministry import SCENES, Ministry, found
 from tests.simulation.run import Run
@@ -16,7 +16,7 @@ from tests.simulation.shrinking import shrink
 
 
 def main() -> int:
-    options = _parse()
+    options = parse()
     ministry = found()
     gc.collect()
     gc.freeze()
@@ -32,7 +32,7 @@ def _run_all(ministry: Ministry, options: argparse.Namespace) -> int:
     hit = 0
     started = time.process_time()
     for seed in range(options.seed, options.seed + options.runs):
-        run = Run(ministry, _case(options, seed)).execute()
+        run = Run(ministry, find_case(options, seed)).execute()
         hit += bool(run.hits)
         crashes.update(run.crashes)
         if options.trace:
@@ -62,7 +62,8 @@ def describe(run: Run) -> str:
     return f"{first.rule}: {first.what}\n    {run.case.scene}: {strikes}\n    {run.case.command} --trace"
 
 
-def _case(options: argparse.Namespace, seed: int) -> Case:
+def find_case(options: argparse.Namespace, seed: int) -> Case:
+    """The run of this seed, as the options say."""
     kind, point, fault = options.kind, options.point, options.fault
     if options.grid:
         kind, point, fault = cell_of(seed)
@@ -74,15 +75,16 @@ def _case(options: argparse.Namespace, seed: int) -> Case:
         ablated=frozenset(options.ablate),
         patient=options.patient,
     )
+    if options.strikes is None and options.scene is None and not options.quiet:
+        return case
+    strikes, scene = case.strikes, options.scene or case.scene
     if options.strikes is not None:
         told = [] if options.strikes == "none" else options.strikes.split(",")
-        case = replace(case, strikes=tuple(map(Strike.parse, told)), drawn=False)
-    if options.scene is not None:
-        case = replace(case, scene=options.scene, drawn=False)
-    return replace(case, quiet=options.quiet)
+        strikes = tuple(map(Strike.parse, told))
+    return spell_out(case, seed, strikes, scene, quiet=options.quiet)
 
 
-def _parse() -> argparse.Namespace:
+def parse(words: Sequence[str] | None = None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m tests.simulation", description=__doc__)
     add = parser.add_argument
     add("--seed", type=int, default=1)
@@ -100,7 +102,7 @@ def _parse() -> argparse.Namespace:
     add("--trace", action="store_true")
     add("--shrink", action="store_true")
     add("--show", type=int, default=10)
-    return parser.parse_args()
+    return parser.parse_args(words)
 
 
 if __name__ == "__main__":

@@ -1,6 +1,6 @@
 """What one run is: a seed, a class of platform, the faults to come, and the rules switched off."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from random import Random
 
 from tests.simulation.faults import CELLS, Fault, Kind, Point, Strike, plan_any, plan_cell
@@ -69,6 +69,21 @@ def make_case(
         renews=Point.DURING_REFRESH in points or rng.random() < 0.1,
         patient=patient,
     )
+
+
+def spell_out(
+    case: Case, seed: int, strikes: tuple[Strike, ...], scene: str, *, quiet: bool
+) -> Case:
+    """The run of another seed with these faults instead of the drawn ones."""
+    drawn = make_case(
+        seed,
+        kind=case.kind,
+        point=case.point,
+        fault=case.fault,
+        ablated=case.ablated,
+        patient=case.patient,
+    )
+    return replace(drawn, strikes=strikes, scene=scene, quiet=quiet, drawn=False)
 
 
 def cell_of(number: int) -> tuple[Kind, Point, Fault]:

@@ -1,9 +1,9 @@
 """Makes a failing run smaller: fewer faults, no chance events, a plainer scene, as long as the same rule breaks."""
 
 from collections.abc import Iterator
-from dataclasses import replace
 
-from tests.simulation.cases import Case
+from tests.simulation.cases import Case, spell_out
+from tests.simulation.faults import Strike
 from tests.simulation.ministry import Ministry
 from tests.simulation.run import Run
 
@@ -14,7 +14,7 @@ _SEEDS = 12
 def shrink(ministry: Ministry, case: Case) -> Case:
     """The smallest case found that breaks the same rule; the case itself when nothing smaller does."""
     rule = broken_rule(ministry, case)
-    while smaller := _find_smaller(ministry, case, rule):
+    while rule is not None and (smaller := _find_smaller(ministry, case, rule)) is not None:
         case = smaller
     return case
 
@@ -24,21 +24,19 @@ def broken_rule(ministry: Ministry, case: Case) -> str | None:
     return broken[0].rule if broken else None
 
 
-def _find_smaller(ministry: Ministry, case: Case, rule: str | None) -> Case | None:
-    for smaller in _candidates(case):
+def _find_smaller(ministry: Ministry, case: Case, rule: str) -> Case | None:
+    for strikes, scene, quiet in _candidates(case):
         for seed in range(case.seed, case.seed + _SEEDS):
-            tried = replace(smaller, seed=seed, drawn=False)
-            if rule is not None and broken_rule(ministry, tried) == rule:
+            tried = spell_out(case, seed, strikes, scene, quiet=quiet)
+            if broken_rule(ministry, tried) == rule:
                 return tried
     return None
 
 
-def _candidates(case: Case) -> Iterator[Case]:
+def _candidates(case: Case) -> Iterator[tuple[tuple[Strike, ...], str, bool]]:
     for index in range(len(case.strikes)):
-        yield replace(case, strikes=case.strikes[:index] + case.strikes[index + 1 :])
+        yield case.strikes[:index] + case.strikes[index + 1 :], case.scene, case.quiet
     if not case.quiet:
-        yield replace(case, quiet=True)
+        yield case.strikes, case.scene, True
     if case.scene != "text":
-        yield replace(case, scene="text")
-    if case.renews:
-        yield replace(case, renews=False)
+        yield case.strikes, "text", case.quiet
