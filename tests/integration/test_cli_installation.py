@@ -103,6 +103,18 @@ def test_a_process_refuses_a_database_of_another_revision(installed: Machine, co
     assert installed.refusal("db", "check") == "database_outdated"
 
 
+def test_an_operator_seals_rows_again_that_were_repaired_by_hand(installed: Machine) -> None:
+    with sqlite3.connect(installed.data / "chancery.db") as database:
+        database.execute("UPDATE person SET seal = ''")
+    database.close()
+
+    assert installed.ask("db", "upgrade")["reconnect"] == []  # it believes an installation once
+    names = installed.ask("db", "reseal", "--yes")["sealed"]
+    assert len(names) == 2
+    assert {each.split(":")[0] for each in names} == {"person"}
+    assert installed.ask("db", "reseal", "--yes")["sealed"] == []
+
+
 def test_the_database_can_be_made_and_checked_before_anything_is_installed(
     machine: Machine,
 ) -> None:
