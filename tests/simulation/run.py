@@ -156,9 +156,11 @@ class Run:
         self.loop.wanted = None
         for process in self.loop.processes:
             process.runs = True
-        for _ in range(50):
-            if not self._end_tasks():
+        self._end_tasks([worker.task for worker in self.workers])  # they end their own
+        for _ in range(9):
+            if not (left := [task for task in asyncio.all_tasks(self.loop) if not task.done()]):
                 break
+            self._end_tasks(left)
         else:
             raise RuntimeError("tasks that do not end")
         for worker in self.workers:
@@ -167,16 +169,17 @@ class Run:
         store.watcher = None
         self.loop.close()
 
-    def _end_tasks(self) -> bool:
-        """Cancel what runs and let it end; some of it may hold on to its cancellation once."""
-        tasks = [task for task in asyncio.all_tasks(self.loop) if not task.done()]
+    def _end_tasks(self, tasks: list[asyncio.Task[None]]) -> None:
+        """Cancel these, and let all that belongs to them end; a closing connection must not be cut off."""
         for task in tasks:
             task.cancel()
         end_s = self.loop.now_s + 5
         self.loop.run_while(
-            lambda: self.loop.now_s < end_s and not all(task.done() for task in tasks)
+            lambda: (
+                self.loop.now_s < end_s
+                and not all(task.done() for task in asyncio.all_tasks(self.loop))
+            )
         )
-        return bool(tasks)
 
     # Faults
 

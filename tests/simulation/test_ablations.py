@@ -18,7 +18,7 @@ FOCUS = {
     "R4": (Kind.PLAIN, Point.AFTER_EFFECT, Fault.BLACK_HOLE),
     "R5": (Kind.IDEMPOTENT, Point.DURING_UPLOAD, Fault.CLOCK_JUMP),
     "R6": (Kind.PLAIN, Point.AFTER_CONNECT, Fault.BLACK_HOLE),
-    "R7": (Kind.PLAIN, Point.AFTER_CLAIM, Fault.TERM),
+    "R7": (Kind.PLAIN, Point.AFTER_CLAIM, Fault.REDIS),
     "R8": (Kind.LOOKUP, Point.AFTER_CLAIM, Fault.REDIS),
     "R9": (Kind.PLAIN, Point.AFTER_EFFECT, Fault.RESET),
     "R10": (Kind.IDEMPOTENT, Point.AFTER_BODY, Fault.RESET),
@@ -32,7 +32,7 @@ CAUGHT_BY = {
     "R5": {"R5", "I2", "I6"},
     "R6": {"R6"},
     "R7": {"I3", "I4", "I5"},
-    "R8": {"I5", "R5", "I1"},
+    "R8": {"I5", "I8", "R5"},
     "R9": {"I1", "I2"},
     "R10": {"I1"},
 }
