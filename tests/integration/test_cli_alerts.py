@@ -77,13 +77,13 @@ def test_a_test_alert_goes_every_way_at_once_and_says_what_came_back(installed: 
         assert [each["Subject"] for each in server.messages] == ["[Chancery] Test"] * 2
         assert [each["type"] for each in receiver.bodies] == ["alert.test"] * 2
         check = _check(there)
-        assert check["result"] == "fail"
+        assert check["code"] == "alerts_lost"
         assert "1 by webhook" in check["message"]
 
 
 def test_without_a_way_there_is_nothing_to_test_and_the_doctor_says_so(installed: Machine) -> None:
     assert installed.refusal("alert", "test") == "alerts_not_configured"
-    assert _check(installed)["result"] == "warn"
+    assert _check(installed)["code"] == "alerts_untold"
     half = installed.having(CHANCERY_ALERT_TO="duty@karvenia.example")
     assert _check(half)["code"] == "settings_invalid"
 

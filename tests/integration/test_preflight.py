@@ -349,7 +349,7 @@ async def test_the_result_is_shown_with_the_delivery_in_the_calendar_and_by_the_
         each.name: each
         for each in await run_checks(world.app.settings, lambda _: world.app.kit.platforms)
     }
-    assert checks["pre-flight"].result == "warn"
+    assert checks["pre-flight"].code == "preflight_failed"
     assert "sign_in_refused" in checks["pre-flight"].message
     assert checks["sign-ins"].result == "ok"
 
@@ -360,7 +360,7 @@ async def test_the_doctor_names_sign_ins_that_end_soon(world: World) -> None:
         await sign_ins.set_end(uow, actor, world.accounts["hq.mastodon"], ends)
     checks = await run_checks(world.app.settings, lambda _: world.app.kit.platforms)
     [check] = [each for each in checks if each.name == "sign-ins"]
-    assert (check.result, "hq.mastodon" in check.message) == ("warn", True)
+    assert (check.code, "hq.mastodon" in check.message) == ("sign_ins_ending", True)
 
 
 async def test_a_delivery_that_is_due_already_is_the_publishings_own(world: World) -> None:
