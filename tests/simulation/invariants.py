@@ -231,6 +231,10 @@ class Invariants:
                 )
         if run.bell.forged_run:
             self.fail("I9", "a forged job was run")
+        for what in run.crashes:
+            lost_a_race = what.endswith("IllegalMoveError")
+            if not lost_a_race and (not run.case.ablated or "TypeError" in what):
+                self.fail("I8", f"a step has crashed: {what}")
         for what in run.loop.failures:
             self.fail("I8", f"the loop was told of a failure: {what}")
 

@@ -46,6 +46,7 @@ class Run:
 
     def __init__(self, ministry: Ministry, case: Case) -> None:
         self.ministry, self.case = ministry, case
+        self.switches = ablations.switches(case.ablated)
         self.rng = Random(f"run {case.seed} {case.point} {case.fault}")
         self.loop = SimLoop(self.rng)
         self.trace: list[tuple[float, str]] = []
@@ -65,7 +66,6 @@ class Run:
         self._storm: dict[Point | None, Fault] = {}
         self._names = iter(("three", "four", "five", "six", "seven", "eight", "nine", "ten"))
         self.patient_servers = case.patient
-        self.switches = ablations.switches(case.ablated)
         self.repeats_requests = self.switches.repeats_requests
         self.server = Server(case.kind, self)
         self.adapter = SimAdapter(self.server, **self.switches.adapter)

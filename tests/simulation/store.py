@@ -98,15 +98,19 @@ class Store:
     # The image
 
     def keep_image(self, name: str) -> None:
-        """Remember every row that a run may change as it stands now."""
+        """Remember every row as it stands now."""
         raw = self.monitor
-        for table in _CHANGING:
+        for table in self._tables():
             raw.execute(f'CREATE TABLE images."{name}_{table}" AS SELECT * FROM main."{table}"')
+
+    def _tables(self) -> list[str]:
+        names = self.monitor.execute("SELECT name FROM main.sqlite_master WHERE type = 'table'")
+        return [name for (name,) in names if not name.startswith("sqlite_")]
 
     def restore_rows(self, name: str) -> None:
         raw = self.monitor
         raw.execute("BEGIN IMMEDIATE")
-        for table in _CHANGING:
+        for table in self._tables():
             raw.execute(f'DELETE FROM main."{table}"')
             raw.execute(f'INSERT INTO main."{table}" SELECT * FROM images."{name}_{table}"')
         raw.execute("COMMIT")
@@ -242,22 +246,3 @@ class Store:
                 if not turn.done():
                     turn.set_result(None)
             self.waiting.clear()
-
-
-#: What a run changes; missions, people and the policy stay as founded.
-_CHANGING = (
-    "post",
-    "delivery",
-    "attempt",
-    "approval",
-    "grant",
-    "account",
-    "data_key",
-    "sealed_token",
-    "posture",
-    "audit_outbox",
-    "audit_leaf",
-    "audit_node",
-    "audit_head",
-    "checkpoint",
-)
