@@ -229,7 +229,7 @@ async def test_an_admin_enrolled_by_another_manages_nothing_for_a_day(
         await people.insert_bootstrap_grant(uow, person, root, grant)
     issued = await _redeem(shared, (await _enrol(shared, code)).code)
     newcomer = await _authenticate(shared, issued.token)
-    async with refused(shared, "permission_denied"), shared.app.open_uow() as uow:
+    async with refused(shared, "approvals_suspended"), shared.app.open_uow() as uow:
         await people.add_person(uow, newcomer, f"{code}-2", "Nova Oseba", ())
 
 
