@@ -146,6 +146,15 @@ async def find_lapsed(uow: UnitOfWork, *, limit: int) -> Sequence[UUID]:
     return (await uow.session.scalars(query.limit(limit))).all()
 
 
+async def find_claims_of(uow: UnitOfWork, worker: str) -> Sequence[Delivery]:
+    """What the worker has claimed or prepares, by its name in the rows; nothing of it has an intent."""
+    query = select(Delivery).where(
+        col(Delivery.state).in_([DeliveryState.CLAIMED, DeliveryState.PREPARING]),
+        col(Delivery.worker) == worker,
+    )
+    return (await uow.session.scalars(query)).all()
+
+
 async def find_waking(uow: UnitOfWork, *, limit: int) -> Sequence[UUID]:
     """`unknown` deliveries whose settle time is over, and `sent` ones whose read-back is due."""
     query = select(col(Delivery.id)).where(_waking(uow.now)).order_by(col(Delivery.wake_at))

@@ -46,6 +46,7 @@ class Engine:
     )
     _nudge: asyncio.Event = field(default_factory=asyncio.Event)
     _in_hand: dict[UUID, Claimed] = field(default_factory=dict)
+    _dropped: set[tuple[UUID, int]] = field(default_factory=set)
     _looking: set[UUID] = field(default_factory=set)
     _doubted_since_s: dict[tuple[UUID, int], float] = field(default_factory=dict)
     last_sweep_s: float = 0.0  #: monotonic; the health check looks at it
@@ -98,12 +99,25 @@ class Engine:
         async with self.open_uow.read() as uow:
             lapsed = await deliveries.find_lapsed(uow, limit=_BATCH)
             overdue = await deliveries.find_overdue(uow, limit=_BATCH)
+            claimed = {
+                (each.id, each.fence)
+                for each in await deliveries.find_claims_of(uow, self.worker)
+                if each.id not in self._in_hand
+            }
+        # Dropped when the database went away. A claim of this very moment is seen once, not twice.
+        dropped, self._dropped = claimed & self._dropped, claimed
+        for delivery_id, fence in dropped:
+            await self._guarded(partial(self._give_back, delivery_id, fence))
         for delivery_id in lapsed:
             if delivery_id in self._in_hand:
                 continue  # this very process has it, so the database's clock must have jumped
             await self._guarded(partial(self._recover_one, delivery_id))
         for delivery_id in overdue:
             await self._guarded(partial(self._end_window, delivery_id))
+
+    async def _give_back(self, delivery_id: UUID, fence: int) -> None:
+        async with self.open_uow() as uow:
+            await outcomes.give_back(uow, delivery_id, fence)
 
     async def _recover_one(self, delivery_id: UUID) -> None:
         async with self.open_uow() as uow:

@@ -154,14 +154,7 @@ async def recover(uow: UnitOfWork, kit: Kit, delivery_id: UUID) -> None:
     if delivery is None:
         return
     if delivery.state != DeliveryState.SENDING:
-        await deliveries.move(
-            uow,
-            delivery,
-            DeliveryMove.UNCLAIM,
-            detail={"why": "lease over"},
-            fence=delivery.fence + 1,
-            wake_at=uow.now,
-        )
+        await _unclaim(uow, delivery, "lease over")
         return
     account = await uow.session.get_one(Account, delivery.account_id)
     attempt = await last_attempt(uow, delivery)
@@ -169,6 +162,23 @@ async def recover(uow: UnitOfWork, kit: Kit, delivery_id: UUID) -> None:
     end_attempt(attempt, uow.now, "unknown", error=error)
     settle = kit.platform(account.platform).capabilities.settle
     await _doubt(uow, delivery, error.code, str(error), attempt.deadline + settle)
+
+
+async def give_back(uow: UnitOfWork, delivery_id: UUID, fence: int) -> None:
+    """Make a claim that its own worker has dropped free for everybody, without waiting for the end of its lease."""
+    delivery = await deliveries.lock(uow, delivery_id, fence)
+    await _unclaim(uow, delivery, "dropped")
+
+
+async def _unclaim(uow: UnitOfWork, delivery: Delivery, why: str) -> None:
+    await deliveries.move(
+        uow,
+        delivery,
+        DeliveryMove.UNCLAIM,
+        detail={"why": why},
+        fence=delivery.fence + 1,
+        wake_at=uow.now,
+    )
 
 
 async def end_window(uow: UnitOfWork, delivery_id: UUID) -> None:

@@ -35,7 +35,7 @@ LEASE_MARGIN: Final = timedelta(seconds=10)
 #: How long after its intent a request may start; later it stays here.
 _SEND_WITHIN: Final = LEASE_MARGIN / 2
 #: How long a claim may wait for its instant and prepare.
-CLAIM_LEASE: Final = timedelta(seconds=60)
+CLAIM_LEASE: Final = timedelta(seconds=45)
 
 Asked = TypeVar("Asked")
 Told = TypeVar("Told")

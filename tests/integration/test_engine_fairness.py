@@ -46,3 +46,17 @@ async def test_a_worker_goes_on_elsewhere_while_one_server_makes_it_wait(world: 
 
 def _is_waiting(delivery: Delivery) -> bool:
     return delivery.state in {"ready", "claimed", "preparing", "sending"}
+
+
+async def test_a_claim_that_its_own_worker_has_dropped_is_free_within_two_sweeps(
+    world: World,
+) -> None:
+    post = await world.scheduled()
+    async with world.app.open_uow() as uow:
+        await publishing.claim(uow, worker="one", ahead=CLAIM_AHEAD, limit=9)
+    other = Engine(world.app.open_uow, world.app.kit, worker="two")
+    for engine in (other, other, mine := Engine(world.app.open_uow, world.app.kit, worker="one")):
+        await engine._recover()
+        assert [each.state for each in await world.deliveries(post)] == ["claimed"]
+    await mine._recover()
+    assert [each.state for each in await world.deliveries(post)] == ["ready"]
