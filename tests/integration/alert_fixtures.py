@@ -23,7 +23,7 @@ from scheduler.db.tables import OutboundEvent, OutboundSend
 from scheduler.db.uow import UnitOfWork
 from scheduler.domain.alerts import AlertKind, Target
 from scheduler.ids import new_id
-from scheduler.services import alerts, publishing
+from scheduler.services import alerts, holds, publishing
 from scheduler.services.release import Obstacle
 from tests.support.receivers import SECRET, MailServer, Receiver
 from tests.support.world import World
@@ -71,9 +71,9 @@ async def hold(world: World, *, title: str = "Forum", code: str = "test", **more
     async with world.app.open_uow() as uow:
         [claimed] = await publishing.claim(uow, worker="test", ahead=timedelta(seconds=3), limit=1)
     async with world.app.open_uow() as uow:
-        delivery, _ = await publishing.locked(uow, claimed)
+        delivery, _ = await holds.locked(uow, claimed)
         assert delivery.post_id == post.id
-        await publishing.hold(uow, delivery, Obstacle(code=code, message="by a test"))
+        await holds.hold(uow, delivery, Obstacle(code=code, message="by a test"))
 
 
 async def pause_and_resume(world: World, count: int) -> None:

@@ -26,7 +26,7 @@ async def test_a_full_server_leaves_its_deliveries_and_gives_way_to_the_others(
 
 async def test_a_worker_goes_on_elsewhere_while_one_server_makes_it_wait(world: World) -> None:
     lanes = [(await connect(world, f"lane{number}", "krv.hq", "en"))[0] for number in range(4)]
-    world.practice.turn(Platform.MASTODON, Turn(latency_ms=4000))
+    world.practice.turn(Platform.MASTODON, Turn(latency_ms=8000))
     slow = await world.scheduled(targets=tuple(lanes))
     engine = Engine(
         world.app.open_uow, world.app.kit, worker="one", most_in_hand=4, most_on_a_server=2
@@ -39,7 +39,7 @@ async def test_a_worker_goes_on_elsewhere_while_one_server_makes_it_wait(world: 
         await world.settle(quick, lambda each: each.sent_at is not None)
         still = [each for each in await world.deliveries(slow) if _is_waiting(each)]
         world.practice.turn(Platform.MASTODON, Turn(latency_ms=0))
-        await world.settle(slow, lambda each: each.sent_at is not None)
+        await world.settle(slow, lambda each: each.sent_at is not None, within_s=40)
         stopping.set()
     assert still
 

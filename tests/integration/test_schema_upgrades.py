@@ -7,10 +7,8 @@ import pytest
 from sqlalchemy import select, text
 from sqlalchemy.ext.asyncio import AsyncEngine, AsyncSession
 
-from scheduler.clock import utc_now
 from scheduler.db import rules
 from scheduler.db.tables import Posture
-from scheduler.db.uow import UnitOfWork
 from tests.integration.test_schema import _run, _within, open_empty_fixture  # noqa: F401 - a fixture goes by name
 
 STOPS_OF_THE_PREVIOUS_RELEASE = (
@@ -41,9 +39,9 @@ async def test_a_stop_of_the_previous_release_stays_in_force_and_one_that_was_li
             await connection.execute(text(told))
     await _within(engine, _run, "head")
     async with AsyncSession(engine) as session:
-        uow = UnitOfWork(session, utc_now(), "test", 0)
-        [stop] = await rules.load_postures(uow)
-        lifted = (await session.scalars(select(Posture).where(Posture.reason == "past"))).one()
+        found = await session.scalars(select(Posture).order_by(Posture.reason))
+        lifted, still = found.all()
+    stop = rules.restriction_of(still, None)
     assert (stop.reason, stop.stops_everything) == ("still", True)
     assert stop.is_in_force(datetime(2000, 1, 1, tzinfo=UTC))
     assert lifted.ended_by == lifted.started_by
