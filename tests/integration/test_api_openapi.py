@@ -55,9 +55,12 @@ REFUSALS = schemathesis.Config.from_dict(
 )
 #: They would end the token that asks, or wait for the whole log again and again.
 LEFT_OUT = frozenset({"revoke_current_token", "verify_log"})
-#: The media's and the vault's own tests provoke them; a race that only a worker can win does the last.
+#: The tests of accounts, people, seals, media and vault provoke them; a race that only a worker can win does the last.
 NOT_PROVOKED_HERE = frozenset(
     {
+        "account_profile_changed",
+        "grant_too_young",
+        "policy_changed",
         "media_bomb",
         "media_decoder_unavailable",
         "media_metadata_left",

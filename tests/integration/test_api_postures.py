@@ -164,3 +164,17 @@ async def test_resume_with_release_names_what_goes_and_what_stays(api: Api) -> N
 async def _states(api: Api) -> list[str]:
     found = (await api.as_("zorc").get("/deliveries")).of(200)["items"]
     return [each["state"] for each in found]
+
+
+async def test_a_posture_that_would_end_before_it_begins_is_refused(api: Api) -> None:
+    past = {"reason": "why", "ends_at": "2020-06-01T00:00:00Z"}
+    assert (await api.as_("zorc").post("/posture/stop", past)).code == "posture_times"
+
+
+async def test_of_several_postures_the_one_to_lift_is_named(api: Api) -> None:
+    for mission in ("krv.kyi", "krv.tyo"):
+        body = {"reason": "why", "mission": mission}
+        (await api.as_("zorc").post("/posture/stop", body)).of(200)
+    refused = await api.as_("vidmar").post("/posture/resume", {"reason": "over"})
+    assert (refused.status, refused.code) == (409, "posture_ambiguous")
+    assert len(refused.json["postures"]) == 2
