@@ -333,8 +333,8 @@ async def test_a_posture_that_has_ended_by_itself_releases_nothing_by_itself(own
     receipt = await _stop(own, kind="mourning", ends_at=SOON_AT)
     await come_due(own)
     async with own.app.open_uow() as uow:  # two hours go by
-        past = {"started_at": uow.now - 2 * HOUR, "ends_at": uow.now}
-        await uow.session.execute(update(Posture).values(**past))
+        posture = (await uow.session.scalars(select(Posture))).one()
+        posture.started_at, posture.ends_at = uow.now - 2 * HOUR, uow.now
     assert await _in_force(own) == []
     async with own.as_("vidmar") as (uow, actor):
         assert await postures.find_visible(uow, actor) == []
