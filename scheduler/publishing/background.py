@@ -1,4 +1,4 @@
-"""The pace of what runs beside the publishing: again and again, never in its way, and never ending it."""
+"""Steps that are run again and again, and whose failure ends nothing else."""
 
 import asyncio
 from collections.abc import Awaitable, Callable
@@ -31,5 +31,5 @@ async def guarded(step: Callable[[], Awaitable[None]]) -> None:
         log.info("step.overtaken", why=str(exc))
     except DatabaseUnavailableError as exc:
         log.warning("database.unavailable", why=str(exc))
-    except Exception:  # a bug beside the publishing must not end the publishing
+    except Exception:  # a bug in one step must not end the others
         log.exception("step.failed")

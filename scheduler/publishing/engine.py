@@ -5,8 +5,7 @@ Its loops need the database alone. arq only nudges them; without Redis everythin
 
 import asyncio
 from collections import Counter
-from collections.abc import Awaitable, Callable, Sequence
-from contextlib import suppress
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import timedelta
 from functools import partial
@@ -17,15 +16,13 @@ import structlog
 
 from scheduler.clock import monotonic_s
 from scheduler.db import deliveries
-from scheduler.db.posts import StaleStateError
-from scheduler.db.uow import DatabaseUnavailableError, UnitOfWorkFactory
+from scheduler.db.uow import UnitOfWorkFactory
+from scheduler.publishing.background import guarded, repeat
 from scheduler.publishing.delivering import Courier
 from scheduler.publishing.looking import Looker
 from scheduler.services import outcomes, publishing
 from scheduler.services.holds import Claimed
 from scheduler.services.kit import Kit
-
-log = structlog.get_logger()
 
 CLAIM_AHEAD: Final = timedelta(seconds=3)
 _SWEEP_S: Final = 1.0
@@ -61,11 +58,11 @@ class Engine:
         looker = Looker(self.open_uow, self.kit)
         async with asyncio.TaskGroup() as group:
             stopper = group.create_task(stopping.wait())
-            group.create_task(self._every(_SWEEP_S, stopping, self._recover))
-            group.create_task(self._every(_SWEEP_S, stopping, partial(self._look, group, looker)))
+            group.create_task(repeat(_SWEEP_S, stopping, self._recover))
+            group.create_task(repeat(_SWEEP_S, stopping, partial(self._look, group, looker)))
             while not stopping.is_set():
                 self._nudge.clear()
-                await self._guarded(lambda: self._claim(group, courier))
+                await guarded(lambda: self._claim(group, courier))
                 await self._wait_for_nudge(stopper)
 
     async def _claim(self, group: asyncio.TaskGroup, courier: Courier) -> None:
@@ -89,7 +86,7 @@ class Engine:
     async def _deliver(self, claimed: Claimed, courier: Courier) -> None:
         try:
             with structlog.contextvars.bound_contextvars(delivery=str(claimed.delivery_id)):
-                await self._guarded(lambda: courier.deliver(claimed))
+                await guarded(lambda: courier.deliver(claimed))
         finally:
             self._in_hand.pop(claimed.delivery_id, None)
             self._nudge.set()  # the account is free for its next post
@@ -107,13 +104,13 @@ class Engine:
         # Dropped when the database went away. A claim of this very moment is seen once, not twice.
         dropped, self._dropped = claimed & self._dropped, claimed
         for delivery_id, fence in dropped:
-            await self._guarded(partial(self._give_back, delivery_id, fence))
+            await guarded(partial(self._give_back, delivery_id, fence))
         for delivery_id in lapsed:
             if delivery_id in self._in_hand:
                 continue  # this very process has it, so the database's clock must have jumped
-            await self._guarded(partial(self._recover_one, delivery_id))
+            await guarded(partial(self._recover_one, delivery_id))
         for delivery_id in overdue:
-            await self._guarded(partial(self._end_window, delivery_id))
+            await guarded(partial(self._end_window, delivery_id))
 
     async def _give_back(self, delivery_id: UUID, fence: int) -> None:
         async with self.open_uow() as uow:
@@ -139,7 +136,7 @@ class Engine:
 
     async def _look_at(self, delivery_id: UUID, looker: Looker) -> None:
         try:
-            await self._guarded(partial(looker.look_at, delivery_id))
+            await guarded(partial(looker.look_at, delivery_id))
         finally:
             self._looking.discard(delivery_id)
 
@@ -157,26 +154,6 @@ class Engine:
                 fresh.add(delivery_id)
         self._doubted_since_s = watched
         return fresh
-
-    async def _every(
-        self, seconds: float, stopping: asyncio.Event, step: Callable[[], Awaitable[None]]
-    ) -> None:
-        while not stopping.is_set():
-            await self._guarded(step)
-            with suppress(TimeoutError):
-                async with asyncio.timeout(seconds):
-                    await stopping.wait()
-
-    async def _guarded(self, step: Callable[[], Awaitable[None]]) -> None:
-        """Run a step whose loss is harmless: whatever it leaves half done, the database shows to the next."""
-        try:
-            await step()
-        except StaleStateError as exc:
-            log.info("step.overtaken", why=str(exc))
-        except DatabaseUnavailableError as exc:
-            log.warning("database.unavailable", why=str(exc))
-        except Exception:  # a bug in one delivery must not end the others
-            log.exception("step.failed")
 
     async def _wait_for_nudge(self, stopper: asyncio.Task[bool]) -> None:
         waiter = asyncio.ensure_future(self._nudge.wait())

@@ -18,6 +18,7 @@ from scheduler.db.engine import build_engine
 from scheduler.db.posts import StaleStateError
 from scheduler.db.tables import Attempt, Delivery
 from scheduler.db.uow import DatabaseUnavailableError, UnitOfWorkFactory
+from scheduler.publishing.background import guarded
 from scheduler.publishing.delivering import Courier
 from scheduler.publishing.engine import Engine
 from scheduler.publishing.looking import Looker
@@ -272,9 +273,9 @@ async def test_neither_engine_nor_sequencer_ends_when_a_step_fails(world: World)
     await Sequencer(away, world.app.log_keys, "one")._seal_guarded()
     await Sequencer(None, world.app.log_keys, "one")._seal_guarded()  # type: ignore[arg-type]
     engine = Engine(away, world.app.kit, worker="one")
-    await engine._guarded(engine._recover)
-    await engine._guarded(_raising(RuntimeError("broken")))
-    await engine._guarded(_raising(StaleStateError("overtaken")))
+    await guarded(engine._recover)
+    await guarded(_raising(RuntimeError("broken")))
+    await guarded(_raising(StaleStateError("overtaken")))
     await engine.nudge()
     assert engine._nudge.is_set()
     await away.engine.dispose()

@@ -325,7 +325,7 @@ async def test_a_pool_without_a_free_connection_is_told_as_busy(own: World) -> N
 
 
 async def test_times_without_a_zone_never_reach_the_database(shared: World) -> None:
-    with pytest.raises(Exception, match="naive datetime|needs a zone"):
+    with pytest.raises(Exception, match=r"naive datetime|needs a zone"):
         async with shared.app.open_uow() as uow:
             person = _person(uow)
             person.created_at = NOON.replace(tzinfo=None)
