@@ -1,6 +1,5 @@
 """The whole engine under faults: every run of the grid keeps every invariant."""
 
-import sys
 from collections import Counter
 from dataclasses import dataclass, field
 
@@ -12,8 +11,8 @@ from tests.simulation.faults import CELLS, Fault, Kind, Point, why_meaningless
 from tests.simulation.ministry import Ministry
 from tests.simulation.run import Run
 
-#: How often `make test` walks through the grid; a tracer makes each run several times as dear.
-ROUNDS = 1 if sys.gettrace() else 2
+#: How often `make test` walks through the grid.
+ROUNDS = 2
 LONG_ROUNDS = 20
 CHUNKS = 18
 LONG_CHUNKS = 180
