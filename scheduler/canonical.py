@@ -1,13 +1,14 @@
 """Canonical JSON: the bytes of RFC 8785 for the subset that is hashed here.
 
 Keys are printable ASCII; numbers are integers below 2^53; no lone surrogate and no NUL. Under these limits sorted,
-compact standard-library JSON equals RFC 8785 (`tests/unit/test_canonical.py` compares with an oracle).
+compact JSON equals RFC 8785 (`tests/unit/test_canonical.py` compares with an oracle).
 """
 
 import hashlib
-import json
 from collections.abc import Mapping, Sequence
 from functools import lru_cache
+
+import orjson
 
 JsonValue = None | bool | int | str | Sequence["JsonValue"] | Mapping[str, "JsonValue"]
 JsonObject = Mapping[str, JsonValue]
@@ -23,10 +24,10 @@ def canonical(value: JsonValue) -> bytes:
         ValueError: outside the subset (a float, a key that is not ASCII, depth over 16, a lone surrogate, NUL, …).
     """
     _check(value, MAX_DEPTH)
-    # A lone surrogate is refused by the encoding: UnicodeEncodeError is a ValueError.
-    return json.dumps(
-        value, sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False
-    ).encode()
+    try:
+        return orjson.dumps(value, option=orjson.OPT_SORT_KEYS)
+    except orjson.JSONEncodeError as exc:  # a lone surrogate
+        raise ValueError(str(exc)) from exc
 
 
 def sha256_hex(data: bytes) -> str:

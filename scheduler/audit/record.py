@@ -80,6 +80,7 @@ class SignedRecord:
     key_id: str  #: of the instance that signed
     transaction: Transaction
     signed_hash: bytes  #: SHA-256 of the bytes without the signature
+    body: bytes  #: its own bytes, which stand in the line
 
     @property
     def subject(self) -> str:
@@ -166,20 +167,18 @@ def parse_record(body: bytes) -> SignedRecord:
     Raises:
         MalformedError: not exactly a record of this version.
     """
-    return _read_record(parse_canonical(body))
+    return _read_record(parse_canonical(body), body)
 
 
-def seal_line(body: bytes, *, seq: int, sealed_at: datetime) -> bytes:
+def seal_line(record: SignedRecord, *, seq: int, sealed_at: datetime) -> bytes:
     """The line that the tree commits to, around the record's own bytes.
 
     Raises:
-        MalformedError: the body is no record; somebody else wrote to the outbox.
         ValueError: over 65,535 bytes.
     """
-    line = b'{"rec":%b,"seq":%d,"st":"%b"}' % (body, seq, iso(sealed_at).encode())
+    line = b'{"rec":%b,"seq":%d,"st":"%b"}' % (record.body, seq, iso(sealed_at).encode())
     if len(line) > MAX_LINE_SIZE:
         raise ValueError(f"a line of the log has at most {MAX_LINE_SIZE} bytes")
-    parse_line(line)
     return line
 
 
@@ -192,10 +191,11 @@ def parse_line(line: bytes) -> Line:
     if len(line) > MAX_LINE_SIZE:
         raise MalformedError(f"a line of the log has at most {MAX_LINE_SIZE} bytes")
     members = Members(parse_canonical(line), "line")
+    record = members.mapping("rec")
     parsed = Line(
         seq=members.integer("seq"),
         sealed_at=_read_time(members, "st"),
-        record=_read_record(members.mapping("rec")),
+        record=_read_record(record, canonical(record)),
     )
     members.close()
     return parsed
@@ -205,7 +205,7 @@ def _place(record: Record, process: JsonObject, place: JsonObject) -> bytes:
     return canonical({**record.members, "svc": process, "tx": place})
 
 
-def _read_record(value: JsonObject) -> SignedRecord:
+def _read_record(value: JsonObject, body: bytes) -> SignedRecord:
     members = Members(value, "record")
     if members.integer("v") != 1:
         raise MalformedError("record.v is not 1")
@@ -224,19 +224,20 @@ def _read_record(value: JsonObject) -> SignedRecord:
         detail=members.mapping("d"),
         key_id=service.text("k"),
         transaction=_read_transaction(members.members("tx")),
-        signed_hash=_signed_hash(value),
+        signed_hash=_signed_hash(value, body),
+        body=body,
     )
     service.close()
     members.close()
     return record
 
 
-def _signed_hash(record: JsonObject) -> bytes:
+def _signed_hash(record: JsonObject, body: bytes) -> bytes:
     place = record["tx"]
     if isinstance(place, dict) and "sig" in place:
         unsigned = {key: value for key, value in place.items() if key != "sig"}
-        record = {**record, "tx": unsigned}
-    return hashlib.sha256(canonical(record)).digest()
+        body = canonical({**record, "tx": unsigned})
+    return hashlib.sha256(body).digest()
 
 
 def _read_transaction(members: Members) -> Transaction:

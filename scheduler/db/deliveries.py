@@ -6,7 +6,18 @@ from datetime import datetime, timedelta
 from typing import Final
 from uuid import UUID
 
-from sqlalchemy import ColumnElement, Select, and_, exists, func, or_, select, tuple_
+from sqlalchemy import (
+    ColumnElement,
+    Integer,
+    Select,
+    and_,
+    bindparam,
+    exists,
+    func,
+    or_,
+    select,
+    tuple_,
+)
 from sqlalchemy.orm import aliased
 from sqlmodel import col
 
@@ -15,6 +26,7 @@ from scheduler.db import moves
 from scheduler.db.missions import in_scope
 from scheduler.db.posts import StaleStateError
 from scheduler.db.tables import Account, Attempt, Delivery, Mission, Post
+from scheduler.db.types import UtcDateTime
 from scheduler.db.uow import UnitOfWork
 from scheduler.domain.delivery_flow import IN_HAND, DeliveryMove, DeliveryState
 from scheduler.domain.people import Actor, Permission
@@ -96,9 +108,8 @@ async def claim(
     An account whose post is in another worker's hands, or paused, waits, and so do those on a server that is `full`.
     `SKIP LOCKED` lets workers of many hosts claim side by side; SQLite has one writer anyway.
     """
-    query = _claimable(until).where(col(Account.base_url).not_in(full)).limit(limit)
-    query = query.with_for_update(of=Delivery, skip_locked=True)
-    found = (await uow.session.execute(query)).all()
+    values = {"until": until, "limit": limit, "full": list(full)}
+    found = (await uow.session.execute(_CLAIMABLE, values)).all()
     taken = [
         moves.plan(
             uow,
@@ -114,7 +125,7 @@ async def claim(
     return [(delivery, server) for delivery, server in found]
 
 
-def _claimable(until: datetime) -> Select[Delivery, str]:
+def _build_claimable() -> Select[Delivery, str]:
     """The next delivery of each account that is free and in service, with the account's server."""
     other = aliased(Delivery)
     busy = exists().where(
@@ -131,13 +142,20 @@ def _claimable(until: datetime) -> Select[Delivery, str]:
         .join(Account, col(Account.id) == col(Delivery.account_id))
         .where(
             col(Delivery.state) == DeliveryState.READY,
-            col(Delivery.wake_at) <= until,
+            col(Delivery.wake_at) <= bindparam("until", type_=UtcDateTime()),
             col(Account.state) == "active",
+            col(Account.base_url).not_in(bindparam("full", expanding=True)),
             ~busy,
             ~earlier,
         )
         .order_by(col(Delivery.wake_at), col(Delivery.id))
+        .limit(bindparam("limit", type_=Integer()))
+        .with_for_update(of=Delivery, skip_locked=True)
     )
+
+
+#: Built once: it is asked for whenever an account becomes free.
+_CLAIMABLE: Final = _build_claimable()
 
 
 async def find_lapsed(uow: UnitOfWork, *, limit: int) -> Sequence[UUID]:

@@ -2,16 +2,33 @@
 
 from collections.abc import Mapping, Sequence
 from datetime import timedelta
+from typing import Final, NamedTuple
 
-from sqlalchemy import case, func, insert, or_, select, update
+from sqlalchemy import bindparam, case, func, insert, or_, select, update
 from sqlmodel import col
 
 from scheduler.audit.record import parse_record
-from scheduler.db.tables import AuditHead, AuditLeaf, AuditNode, AuditOutbox, Checkpoint
+from scheduler.db.tables import AuditHead, AuditLeaf, AuditOutbox, Base, Checkpoint
 from scheduler.db.uow import UnitOfWork
 
 #: One row to insert.
 Row = Mapping[str, object]
+
+
+class Unsealed(NamedTuple):
+    """A record that waits for the sequencer."""
+
+    id: int
+    body: bytes
+
+
+# Tables and not classes: a row of the log is written once and never becomes an object.
+_OUTBOX: Final = Base.metadata.tables["audit_outbox"]
+_MARK: Final = (
+    update(_OUTBOX).where(_OUTBOX.c.id == bindparam("sealed")).values(seq=bindparam("place"))
+)
+_INSERT_LEAF: Final = insert(Base.metadata.tables["audit_leaf"])
+_INSERT_NODE: Final = insert(Base.metadata.tables["audit_node"])
 
 
 async def take_lease(uow: UnitOfWork, owner: str, lease: timedelta) -> int | None:
@@ -37,24 +54,28 @@ async def lock_head(uow: UnitOfWork) -> AuditHead:
     return (await uow.session.scalars(query)).one()
 
 
-async def find_unsealed(uow: UnitOfWork, *, limit: int | None) -> Sequence[AuditOutbox]:
+async def find_unsealed(uow: UnitOfWork, *, limit: int | None) -> list[Unsealed]:
     """In the order of their ids; never `id > last`, because ids commit out of order."""
-    query = (
-        select(AuditOutbox)
-        .where(col(AuditOutbox.seq).is_(None))
-        .order_by(col(AuditOutbox.id))
-        .limit(limit)
-    )
-    return (await uow.session.scalars(query)).all()
+    query = select(_OUTBOX.c.id, _OUTBOX.c.body).where(_OUTBOX.c.seq.is_(None))
+    rows = await uow.session.execute(query.order_by(_OUTBOX.c.id).limit(limit))
+    return [Unsealed(*row) for row in rows]
 
 
 async def append(
     uow: UnitOfWork,
+    sealed: Sequence[Unsealed],
     leaves: Sequence[Row],
     nodes: Sequence[Row],
 ) -> None:
-    await uow.session.execute(insert(AuditLeaf), leaves)
-    await uow.session.execute(insert(AuditNode), nodes)
+    """Write the leaves with the nodes they complete; each sealed record has the leaf at its place."""
+    connection = await uow.session.connection()
+    marks = [
+        {"sealed": record.id, "place": leaf["seq"]}
+        for record, leaf in zip(sealed, leaves, strict=True)
+    ]
+    await connection.execute(_MARK, marks)
+    await connection.execute(_INSERT_LEAF, leaves)
+    await connection.execute(_INSERT_NODE, nodes)
 
 
 async def find_leaves(uow: UnitOfWork, *, start: int, limit: int) -> Sequence[AuditLeaf]:

@@ -15,7 +15,7 @@ from scheduler.clock import monotonic_s, utc_now
 from scheduler.db.posts import StaleStateError
 from scheduler.db.uow import DatabaseUnavailableError, UnitOfWorkFactory
 from scheduler.media.errors import MediaCorruptError, MediaMissingError
-from scheduler.publishing.group import GroupCommit
+from scheduler.publishing.group import GATHER_S, GroupCommit
 from scheduler.publishing.pace import sleep_until
 from scheduler.services import holds, outcomes, publishing, sign_ins
 from scheduler.services.holds import Claimed
@@ -53,7 +53,9 @@ class Courier:
         self._intend = GroupCommit(
             self.open_uow, lambda uow, each: publishing.intend(uow, kit, each)
         )
-        self._settle = GroupCommit(self.open_uow, lambda uow, each: outcomes.record(uow, kit, each))
+        self._settle = GroupCommit(
+            self.open_uow, lambda uow, each: outcomes.record(uow, kit, each), GATHER_S
+        )
 
     async def deliver(self, claimed: Claimed) -> None:
         """Publish the parts of a delivery one after the other, as far as they may leave now."""

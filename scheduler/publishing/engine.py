@@ -19,6 +19,7 @@ from scheduler.db import deliveries
 from scheduler.db.uow import UnitOfWorkFactory
 from scheduler.publishing.background import guarded, repeat
 from scheduler.publishing.delivering import Courier
+from scheduler.publishing.group import GATHER_S
 from scheduler.publishing.looking import Looker
 from scheduler.services import outcomes, publishing
 from scheduler.services.holds import Claimed
@@ -64,6 +65,8 @@ class Engine:
                 self._nudge.clear()
                 await guarded(lambda: self._claim(group, courier))
                 await self._wait_for_nudge(stopper)
+                if self._in_hand:  # others end in these moments too: one claim for all of them
+                    await asyncio.sleep(GATHER_S)
 
     async def _claim(self, group: asyncio.TaskGroup, courier: Courier) -> None:
         room = min(self.most_in_hand - len(self._in_hand), self.most_on_a_server)

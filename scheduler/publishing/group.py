@@ -15,6 +15,8 @@ Step = Callable[[UnitOfWork, Sequence[Asked]], Awaitable[Sequence[Told | Excepti
 
 #: Larger groups commit hardly faster, and a crash leaves more of them in doubt.
 _MOST: Final = 250
+#: How long answers of platforms are gathered when there are many.
+GATHER_S: Final = 0.015
 
 
 @dataclass(slots=True)
@@ -27,12 +29,14 @@ class _Place(Generic[Asked, Told]):
 class GroupCommit(Generic[Asked, Told]):
     """Whoever comes while a transaction runs waits for the next one, together with all the others.
 
-    There is no timer: the first in line runs the step for everybody who waits by then, so a group is as large as the
-    load makes it.
+    The first in line runs the step for everybody who waits by then, so a group is as large as the load makes it. Where
+    the many come one by one, as answers of platforms do, `gather_s` lets a group after a large one wait for more.
     """
 
     open_uow: UnitOfWorkFactory
     step: Step[Asked, Told]
+    gather_s: float = 0.0
+    _is_busy: bool = False
     _turn: asyncio.Lock = field(default_factory=asyncio.Lock)
     _waiting: list[_Place[Asked, Told]] = field(default_factory=list)
 
@@ -42,7 +46,8 @@ class GroupCommit(Generic[Asked, Told]):
         self._waiting.append(place)
         async with self._turn:  # fair: whoever has waited longest goes first
             if not place.told:
-                await asyncio.sleep(0)  # whoever was woken at the same instant comes along
+                # Whoever was woken at the same instant comes along.
+                await asyncio.sleep(self.gather_s if self._is_busy else 0)
                 await self._lead(place)
         (told,) = place.told
         if isinstance(told, Exception):
@@ -51,6 +56,7 @@ class GroupCommit(Generic[Asked, Told]):
 
     async def _lead(self, leader: _Place[Asked, Told]) -> None:
         group, self._waiting = self._waiting[:_MOST], self._waiting[_MOST:]
+        self._is_busy = len(group) > 1
         try:
             await self._run(group)
         except BaseException:  # the leader was cancelled: the next in line leads the others

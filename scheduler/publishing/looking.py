@@ -13,7 +13,7 @@ from adapters.errors import AdapterError, UnavailableError
 from scheduler.clock import utc_now
 from scheduler.db.posts import StaleStateError
 from scheduler.db.uow import DatabaseUnavailableError, UnitOfWorkFactory
-from scheduler.publishing.group import GroupCommit
+from scheduler.publishing.group import GATHER_S, GroupCommit
 from scheduler.services import looks, sign_ins
 from scheduler.services.kit import Kit
 from scheduler.services.looks import Look
@@ -36,7 +36,7 @@ class Looker:
     def __post_init__(self) -> None:
         kit = self.kit
         self._start = GroupCommit(self.open_uow, lambda uow, ids: looks.start(uow, kit, ids))
-        self._read_back = GroupCommit(self.open_uow, looks.record_read_back)
+        self._read_back = GroupCommit(self.open_uow, looks.record_read_back, GATHER_S)
 
     async def look_at(self, delivery_id: UUID) -> None:
         """Ask the platform, outside of any transaction, and record what it shows."""

@@ -13,8 +13,8 @@ from scheduler.audit import tree
 from scheduler.audit.keys import LogKeys
 from scheduler.audit.record import SignedRecord, parse_record, seal_line
 from scheduler.db import log
-from scheduler.db.log import Row
-from scheduler.db.tables import AuditOutbox, Checkpoint
+from scheduler.db.log import Row, Unsealed
+from scheduler.db.tables import Checkpoint
 from scheduler.db.uow import UnitOfWork
 
 LEASE: Final = timedelta(seconds=10)
@@ -41,22 +41,20 @@ async def seal(uow: UnitOfWork, keys: LogKeys, *, owner: str) -> int | None:
     sealed_at = uow.now if last is None else max(uow.now, last.signed_at)  # a clock may step back
     leaves: list[Row] = []
     hashes = []
-    for seq, (row, record) in enumerate(outbox, start=head.size):
-        line = seal_line(row.body, seq=seq, sealed_at=sealed_at)
+    for seq, (_, record) in enumerate(outbox, start=head.size):
+        line = seal_line(record, seq=seq, sealed_at=sealed_at)
         hashes.append(tree.leaf_hash(line))
-        row.seq = seq
-        leaves.append(
-            {"seq": seq, "line": line, "hash": hashes[-1], "subject": str(record.on["id"])}
-        )
+        subject = str(record.on["id"])
+        leaves.append({"seq": seq, "line": line, "hash": hashes[-1], "subject": subject})
     extended = tree.Frontier.from_json(head.size, head.frontier).extend(hashes)
-    await log.append(uow, leaves, extended.as_rows())
+    await log.append(uow, [row for row, _ in outbox], leaves, extended.as_rows())
     head.size, head.frontier = extended.frontier.size, extended.frontier.as_json()
     note = keys.sign_checkpoint(size=head.size, root=extended.frontier.root(), at=sealed_at)
     uow.session.add(Checkpoint(size=head.size, note=note.decode(), signed_at=sealed_at))
     return len(found)
 
 
-def _whole_transactions(found: Sequence[AuditOutbox]) -> list[tuple[AuditOutbox, SignedRecord]]:
+def _whole_transactions(found: Sequence[Unsealed]) -> list[tuple[Unsealed, SignedRecord]]:
     """Without the records whose transaction the batch cuts in two: a signed head covers whole ones only."""
     records = [(row, parse_record(row.body)) for row in found]
     here = Counter(record.transaction.id for _, record in records)

@@ -9,7 +9,7 @@ from typing import Any, BinaryIO
 from scheduler.audit.actions import Action
 from scheduler.audit.export import ExportRequest, Leaf, write_export
 from scheduler.audit.keys import InstanceKey, LogKeys, Trust, build_trust
-from scheduler.audit.record import Record, build, seal_line, seal_transaction
+from scheduler.audit.record import Record, build, parse_record, seal_line, seal_transaction
 from scheduler.audit.tree import leaf_hash, root_of
 from scheduler.audit.verify import FindingCode, OpenFile, Report, verify_export
 from scheduler.canonical import canonical
@@ -40,7 +40,7 @@ def sealed(numbers: Iterable[int], *, signer: InstanceKey = INSTANCE) -> list[by
 
 def lines_of(bodies: Sequence[bytes], *, start: int = 0) -> list[bytes]:
     return [
-        seal_line(body, seq=seq, sealed_at=NOON + timedelta(seconds=seq))
+        seal_line(parse_record(body), seq=seq, sealed_at=NOON + timedelta(seconds=seq))
         for seq, body in enumerate(bodies, start)
     ]
 

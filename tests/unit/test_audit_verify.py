@@ -10,7 +10,7 @@ from scheduler.audit.export import Manifest
 from scheduler.audit.keys import InstanceKey, LogKeys, build_trust
 from scheduler.audit.notes import Note
 from scheduler.audit.parsing import MalformedError
-from scheduler.audit.record import seal_line, seal_transaction
+from scheduler.audit.record import parse_record, seal_line, seal_transaction
 from scheduler.audit.tree import EMPTY_ROOT
 from scheduler.audit.verify import FindingCode
 from scheduler.canonical import canonical
@@ -85,7 +85,7 @@ def test_a_record_repeated_after_more_than_an_hour_is_out_of_time() -> None:
     assert seqs(report, C.TIME_REVERSED) == [2]
     assert report.first_bad == 2
     body = early[len(b'{"rec":') : early.index(b',"seq":')]
-    replayed = seal_line(body, seq=3, sealed_at=NOON + timedelta(seconds=3))
+    replayed = seal_line(parse_record(body), seq=3, sealed_at=NOON + timedelta(seconds=3))
     report = verify(an_export([early, late, later, replayed]))
     assert seqs(report, C.TIME_REVERSED) == [3]
 
@@ -93,20 +93,20 @@ def test_a_record_repeated_after_more_than_an_hour_is_out_of_time() -> None:
 def test_a_repetition_is_found_at_exactly_an_hour() -> None:
     early, late = at_minutes(0, 60)
     body = early[len(b'{"rec":') : early.index(b',"seq":')]
-    replayed = seal_line(body, seq=2, sealed_at=NOON + timedelta(seconds=2))
+    replayed = seal_line(parse_record(body), seq=2, sealed_at=NOON + timedelta(seconds=2))
     assert seqs(verify(an_export([early, late, replayed])), C.RECORD_REPEATED) == [2]
 
 
 def test_a_line_sealed_before_the_one_in_front_of_it_is_named() -> None:
     first, second = sealed([1]), sealed([2])
     lines = [
-        seal_line(first[0], seq=0, sealed_at=NOON),
-        seal_line(second[0], seq=1, sealed_at=NOON - timedelta(microseconds=1)),
+        seal_line(parse_record(first[0]), seq=0, sealed_at=NOON),
+        seal_line(parse_record(second[0]), seq=1, sealed_at=NOON - timedelta(microseconds=1)),
     ]
     report = verify(an_export(lines))
     assert codes(report) == {C.TIME_REVERSED}
     assert report.first_bad == 1
-    lines[1] = seal_line(second[0], seq=1, sealed_at=NOON)
+    lines[1] = seal_line(parse_record(second[0]), seq=1, sealed_at=NOON)
     assert verify(an_export(lines)).ok
 
 
