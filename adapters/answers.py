@@ -17,6 +17,7 @@ from adapters.errors import (
 from adapters.http import Reply
 
 _OK: Final = range(200, 300)
+_SURROGATE: Final = re.compile(rb"\\u[dD][89a-fA-F]")
 _ID: Final = re.compile(r"[A-Za-z0-9_-]{1,64}")
 _WEB_URL: Final = re.compile(r"https?://[^\s<>\"\x00-\x1f]{1,2000}", re.IGNORECASE)
 _BEARER: Final = re.compile(r"[!-~]{1,8000}")
@@ -34,6 +35,8 @@ def parse_json(body: bytes) -> Json:
         value: Json = json.loads(
             body.decode("utf-8-sig"), object_pairs_hook=_unlike_keys, parse_constant=_no_constant
         )
+        if _SURROGATE.search(body):  # a pair is a character, one alone is none: nobody can store it
+            json.dumps(value, ensure_ascii=False).encode()
     except (ValueError, RecursionError):
         return None
     return value

@@ -1,11 +1,13 @@
 """Queries on accounts and their sealed secrets."""
 
+from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from uuid import UUID
 
 from sqlalchemy import select
 from sqlmodel import col
 
+from scheduler.db import rows
 from scheduler.db.missions import in_scope
 from scheduler.db.tables import Account, DataKey, Mission, SealedToken
 from scheduler.db.uow import UnitOfWork
@@ -45,7 +47,8 @@ async def find_all(uow: UnitOfWork, actor: Actor) -> Sequence[tuple[Account, Mis
 
 
 async def get_all(uow: UnitOfWork, ids: Iterable[UUID]) -> dict[UUID, Account]:
-    found = await uow.session.scalars(select(Account).where(col(Account.id).in_(ids)))
+    """The accounts by id; only to be read."""
+    found = await rows.find(uow, Account, rows.among(col(Account.id), ids))
     return {each.id: each for each in found}
 
 
@@ -54,26 +57,33 @@ async def find_by_codes(uow: UnitOfWork, codes: Sequence[str]) -> Sequence[Accou
     return (await uow.session.scalars(query)).all()
 
 
-async def find_sealed(
-    uow: UnitOfWork, account_id: UUID, kind: str, *, lock: bool = False
+async def lock_sealed(
+    uow: UnitOfWork, account_id: UUID, kind: str
 ) -> tuple[SealedToken, DataKey] | None:
-    return (await find_all_sealed(uow, [account_id], lock=lock)).get((account_id, kind))
-
-
-async def find_all_sealed(
-    uow: UnitOfWork, account_ids: Iterable[UUID], *, lock: bool = False
-) -> dict[tuple[UUID, str], tuple[SealedToken, DataKey]]:
-    """Every sealed secret of the accounts, by account and kind."""
+    """The account's sealed secret of this kind; to be changed."""
     query = (
         select(SealedToken, DataKey)
         .join(DataKey, col(DataKey.id) == col(SealedToken.data_key_id))
-        .where(col(SealedToken.account_id).in_(account_ids))
+        .where(col(SealedToken.account_id) == account_id, col(SealedToken.kind) == kind)
+        .with_for_update(of=SealedToken)
+        .execution_options(populate_existing=True)
     )
-    if lock:
-        query = query.with_for_update(of=SealedToken)
-        query = query.execution_options(populate_existing=True)
-    rows = await uow.session.execute(query)
-    return {(token.account_id, token.kind): (token, key) for token, key in rows}
+    row = (await uow.session.execute(query)).one_or_none()
+    return None if row is None else (row[0], row[1])
+
+
+async def find_all_sealed(
+    uow: UnitOfWork, account_ids: Iterable[UUID]
+) -> dict[UUID, list[tuple[SealedToken, DataKey]]]:
+    """Every sealed secret by account, with its key; only to be read."""
+    wanted = rows.among(col(SealedToken.account_id), account_ids)
+    tokens = await rows.find(uow, SealedToken, wanted)
+    of_tokens = col(DataKey.id).in_(select(col(SealedToken.data_key_id)).where(wanted))
+    keys = {key.id: key for key in await rows.find(uow, DataKey, of_tokens)}
+    found: dict[UUID, list[tuple[SealedToken, DataKey]]] = defaultdict(list)
+    for token in tokens:
+        found[token.account_id].append((token, keys[token.data_key_id]))
+    return found
 
 
 async def find_data_keys(uow: UnitOfWork) -> Sequence[DataKey]:

@@ -1,5 +1,6 @@
 """All that decides whether deliveries may leave, read fresh: as many queries for one as for hundreds."""
 
+from collections import defaultdict
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from uuid import UUID
@@ -7,8 +8,8 @@ from uuid import UUID
 from sqlalchemy import select
 from sqlmodel import col
 
-from scheduler.db import deliveries, persons, posts
-from scheduler.db.posts import PostParts
+from scheduler.db import attempts, persons, posts, rows
+from scheduler.db.posts import PostParts, Target
 from scheduler.db.tables import Account, Approval, Attempt, Delivery, Person, Post
 from scheduler.db.uow import UnitOfWork
 from scheduler.domain.people import Actor
@@ -34,32 +35,47 @@ class Case:
 async def load(uow: UnitOfWork, chosen: Collection[Delivery]) -> dict[UUID, Case]:
     """The cases by delivery; rows that this session has read before are read again."""
     wanted = {each.post_id for each in chosen}
-    query = select(Post).where(col(Post.id).in_(wanted)).execution_options(populate_existing=True)
+    query = select(Post).where(rows.among(col(Post.id), wanted))
+    query = query.execution_options(populate_existing=True)
     found = (await uow.session.scalars(query)).all()
-    parts = await posts.load_all_parts(uow, found)
+    targets = await _read_targets(uow, wanted)
+    parts = await posts.load_rest(uow, found, targets)
+    owners = {each.id: account for pairs in targets.values() for each, account in pairs}
     editors = await posts.find_editors(uow, wanted)
     approvals = await posts.find_approvals(uow, wanted)
     approvers = await _load_approvers(uow, approvals)
-    attempts = await deliveries.find_attempts(uow, [each.id for each in chosen])
+    tried = await attempts.find(uow, [each.id for each in chosen])
     cases = {}
     for delivery in chosen:
         of_post = parts[delivery.post_id]
         cases[delivery.id] = Case(
             delivery=delivery,
-            account=next(account for each, account in of_post.deliveries if each.id == delivery.id),
+            account=owners[delivery.id],
             parts=of_post,
             editors=frozenset(each.person_id for each in editors.get(delivery.post_id, ()))
             | {of_post.post.author_id},
             approvals=tuple(approvals.get(delivery.post_id, ())),
             approvers=approvers,
-            attempts=tuple(attempts.get(delivery.id, ())),
+            attempts=tuple(tried.get(delivery.id, ())),
         )
     return cases
+
+
+async def _read_targets(uow: UnitOfWork, post_ids: Collection[UUID]) -> dict[UUID, list[Target]]:
+    """The posts' deliveries with their accounts, only to be read: an approval is of all of them together."""
+    found = await rows.find(uow, Delivery, rows.among(col(Delivery.post_id), post_ids))
+    wanted = rows.among(col(Account.id), {each.account_id for each in found})
+    owners = {each.id: each for each in await rows.find(uow, Account, wanted)}
+    targets: dict[UUID, list[Target]] = defaultdict(list)
+    for each in sorted(found, key=lambda each: owners[each.account_id].code):
+        targets[each.post_id].append((each, owners[each.account_id]))
+    return targets
 
 
 async def _load_approvers(
     uow: UnitOfWork, approvals: Mapping[UUID, Collection[Approval]]
 ) -> dict[UUID, Actor]:
     ids = {each.person_id for of_post in approvals.values() for each in of_post}
-    query = select(Person).where(col(Person.id).in_(ids)).execution_options(populate_existing=True)
+    query = select(Person).where(rows.among(col(Person.id), ids))
+    query = query.execution_options(populate_existing=True)
     return await persons.load_actors(uow, (await uow.session.scalars(query)).all(), via="worker")

@@ -1,9 +1,9 @@
 """Queries on deliveries and attempts; every write of a worker carries its fence (R5)."""
 
-from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from datetime import datetime, timedelta
-from typing import Final
+from typing import Any, Final, cast
 from uuid import UUID
 
 from sqlalchemy import (
@@ -22,10 +22,11 @@ from sqlalchemy.orm import aliased
 from sqlmodel import col
 
 from scheduler.canonical import JsonObject
-from scheduler.db import moves
+from scheduler.db import bulk, moves, rows
+from scheduler.db.bulk import Update
 from scheduler.db.missions import in_scope
 from scheduler.db.posts import StaleStateError
-from scheduler.db.tables import Account, Attempt, Delivery, Mission, Post
+from scheduler.db.tables import Account, Delivery, Mission, Post
 from scheduler.db.types import UtcDateTime
 from scheduler.db.uow import UnitOfWork
 from scheduler.domain.delivery_flow import IN_HAND, DeliveryMove, DeliveryState
@@ -80,18 +81,15 @@ async def find_page(
     return (await uow.session.execute(query)).all()
 
 
-async def get_attempts(uow: UnitOfWork, ids: Sequence[UUID]) -> dict[UUID, Attempt]:
-    found = await uow.session.scalars(select(Attempt).where(col(Attempt.id).in_(ids)))
-    return {each.id: each for each in found}
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Claim:
+    """What a worker took, under its fence."""
 
-
-async def find_attempts(uow: UnitOfWork, delivery_ids: Iterable[UUID]) -> dict[UUID, list[Attempt]]:
-    """The tries of each delivery, the first one first."""
-    query = select(Attempt).where(col(Attempt.delivery_id).in_(delivery_ids))
-    found: dict[UUID, list[Attempt]] = defaultdict(list)
-    for attempt in await uow.session.scalars(query.order_by(col(Attempt.number))):
-        found[attempt.delivery_id].append(attempt)
-    return found
+    delivery_id: UUID
+    account_id: UUID
+    server: str  #: where the account is
+    fence: int
+    due_at: datetime
 
 
 async def claim(
@@ -102,8 +100,8 @@ async def claim(
     lease: timedelta,
     limit: int,
     full: Iterable[str],
-) -> Sequence[tuple[Delivery, str]]:
-    """Take the next delivery of each free account that is due by `until`, with its server; at most `limit` (R6).
+) -> Sequence[Claim]:
+    """Take the next delivery of each free account that is due by `until`; at most `limit` (R6).
 
     An account whose post is in another worker's hands, or paused, waits, and so do those on a server that is `full`.
     `SKIP LOCKED` lets workers of many hosts claim side by side; SQLite has one writer anyway.
@@ -113,19 +111,28 @@ async def claim(
     taken = [
         moves.plan(
             uow,
-            delivery,
+            cast(Delivery, row),
             DeliveryMove.CLAIM,
             worker=worker,
             lease_until=uow.now + lease,
-            fence=delivery.fence + 1,
+            fence=row.fence + 1,
         )
-        for delivery, _ in found
+        for row in found
     ]
     await moves.write(uow, taken)
-    return [(delivery, server) for delivery, server in found]
+    return [
+        Claim(
+            delivery_id=row.id,
+            account_id=row.account_id,
+            server=row.base_url,
+            fence=row.fence + 1,
+            due_at=row.wake_at,
+        )
+        for row in found
+    ]
 
 
-def _build_claimable() -> Select[Delivery, str]:
+def _build_claimable() -> Select[*tuple[Any, ...]]:
     """The next delivery of each account that is free and in service, with the account's server."""
     other = aliased(Delivery)
     busy = exists().where(
@@ -138,7 +145,16 @@ def _build_claimable() -> Select[Delivery, str]:
         tuple_(col(other.wake_at), col(other.id)) < tuple_(col(Delivery.wake_at), col(Delivery.id)),
     )
     return (
-        select(Delivery, col(Account.base_url))
+        select(
+            col(Delivery.id),
+            col(Delivery.post_id),
+            col(Delivery.account_id),
+            col(Delivery.state),
+            col(Delivery.fence),
+            col(Delivery.due_at),
+            col(Delivery.wake_at),
+            col(Account.base_url),
+        )
         .join(Account, col(Account.id) == col(Delivery.account_id))
         .where(
             col(Delivery.state) == DeliveryState.READY,
@@ -216,10 +232,23 @@ async def lock_lapsed(uow: UnitOfWork, delivery_id: UUID) -> Delivery | None:
 
 
 async def lock_waking(uow: UnitOfWork, ids: Sequence[UUID]) -> dict[UUID, Delivery]:
-    """Those of the deliveries that want to be looked at now, and nobody else is at."""
-    query = select(Delivery).where(col(Delivery.id).in_(ids), _waking(uow.now))
+    """Those of the deliveries that want to be looked at now, and nobody else is at; only to be read."""
+    query = rows.of(Delivery).where(rows.among(col(Delivery.id), ids), _waking(uow.now))
     query = query.order_by(col(Delivery.id)).with_for_update(skip_locked=True)
-    return {each.id: each for each in await uow.session.scalars(query)}
+    return {each.id: cast(Delivery, each) for each in await uow.session.execute(query)}
+
+
+async def wake_later(uow: UnitOfWork, chosen: Sequence[tuple[Delivery, datetime | None]]) -> None:
+    """Look at each again at that time, or never; the rows are locked."""
+    updates = [
+        Update(
+            id=each.id,
+            only_if={"state": each.state, "fence": each.fence},
+            values={"wake_at": wake_at},
+        )
+        for each, wake_at in chosen
+    ]
+    await bulk.update(uow.session, Delivery, updates)
 
 
 async def lock_waiting(uow: UnitOfWork, delivery_id: UUID) -> Delivery | None:
@@ -267,28 +296,31 @@ async def count_by_state(uow: UnitOfWork) -> dict[str, int]:
 
 
 async def lock(uow: UnitOfWork, delivery_id: UUID, fence: int) -> Delivery:
-    """The delivery, if this worker still holds it.
+    """The delivery, if this worker still holds it; to be changed.
 
     Raises:
         StaleStateError: another fence: whoever has it now decides.
     """
-    found = await lock_all(uow, {delivery_id: fence})
-    if delivery_id not in found:
-        raise passed_on(delivery_id)
-    return found[delivery_id]
-
-
-async def lock_all(uow: UnitOfWork, fences: Mapping[UUID, int]) -> dict[UUID, Delivery]:
-    """The deliveries that this worker still holds, each by its fence; the others are missing."""
     query = (
         select(Delivery)
-        .where(col(Delivery.id).in_(fences))
-        .order_by(col(Delivery.id))  # everybody locks in the same order
+        .where(col(Delivery.id) == delivery_id)
         .with_for_update()
         .execution_options(populate_existing=True)
     )
-    found = await uow.session.scalars(query)
-    return {each.id: each for each in found if each.fence == fences[each.id]}
+    delivery = (await uow.session.scalars(query)).one_or_none()
+    if delivery is None or not is_held(delivery, fence):
+        raise passed_on(delivery_id)
+    return delivery
+
+
+async def lock_all(uow: UnitOfWork, fences: Mapping[UUID, int]) -> dict[UUID, Delivery]:
+    """The deliveries that this worker still holds, each by its fence; the others are missing. Only to be read."""
+    found = await rows.find(uow, Delivery, rows.among(col(Delivery.id), fences), lock=True)
+    return {each.id: each for each in found if is_held(each, fences[each.id])}
+
+
+def is_held(delivery: Delivery, fence: int) -> bool:
+    return delivery.fence == fence
 
 
 def passed_on(delivery_id: UUID) -> StaleStateError:

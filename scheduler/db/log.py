@@ -4,11 +4,13 @@ from collections.abc import Mapping, Sequence
 from datetime import timedelta
 from typing import Final, NamedTuple
 
-from sqlalchemy import bindparam, case, func, insert, or_, select, update
+from sqlalchemy import case, func, or_, select, update
 from sqlmodel import col
 
 from scheduler.audit.record import parse_record
-from scheduler.db.tables import AuditHead, AuditLeaf, AuditOutbox, Base, Checkpoint
+from scheduler.db import bulk
+from scheduler.db.bulk import Update
+from scheduler.db.tables import AuditHead, AuditLeaf, AuditNode, AuditOutbox, Base, Checkpoint
 from scheduler.db.uow import UnitOfWork
 
 #: One row to insert.
@@ -22,13 +24,7 @@ class Unsealed(NamedTuple):
     body: bytes
 
 
-# Tables and not classes: a row of the log is written once and never becomes an object.
 _OUTBOX: Final = Base.metadata.tables["audit_outbox"]
-_MARK: Final = (
-    update(_OUTBOX).where(_OUTBOX.c.id == bindparam("sealed")).values(seq=bindparam("place"))
-)
-_INSERT_LEAF: Final = insert(Base.metadata.tables["audit_leaf"])
-_INSERT_NODE: Final = insert(Base.metadata.tables["audit_node"])
 
 
 async def take_lease(uow: UnitOfWork, owner: str, lease: timedelta) -> int | None:
@@ -68,14 +64,13 @@ async def append(
     nodes: Sequence[Row],
 ) -> None:
     """Write the leaves with the nodes they complete; each sealed record has the leaf at its place."""
-    connection = await uow.session.connection()
     marks = [
-        {"sealed": record.id, "place": leaf["seq"]}
+        Update(id=record.id, only_if={}, values={"seq": leaf["seq"]})
         for record, leaf in zip(sealed, leaves, strict=True)
     ]
-    await connection.execute(_MARK, marks)
-    await connection.execute(_INSERT_LEAF, leaves)
-    await connection.execute(_INSERT_NODE, nodes)
+    await bulk.update(uow.session, AuditOutbox, marks)
+    await bulk.insert(uow.session, AuditLeaf, leaves)
+    await bulk.insert(uow.session, AuditNode, nodes)
 
 
 async def find_leaves(uow: UnitOfWork, *, start: int, limit: int) -> Sequence[AuditLeaf]:

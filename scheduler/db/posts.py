@@ -12,6 +12,7 @@ from sqlmodel import col
 
 from scheduler.audit.actions import Action
 from scheduler.canonical import JsonObject, JsonValue
+from scheduler.db import rows
 from scheduler.db.missions import in_scope
 from scheduler.db.tables import (
     Account,
@@ -32,6 +33,8 @@ from scheduler.domain.people import Actor, Permission
 from scheduler.domain.post_flow import PostMove, PostState
 from scheduler.errors import ConflictError, NotFoundError
 
+#: A delivery and the account it goes to.
+Target = tuple[Delivery, Account]
 #: A row that belongs to a post.
 OfPost = TypeVar("OfPost", PostText, Variant, Approval, PostEditor)
 
@@ -50,7 +53,7 @@ class PostParts:
     mission: Mission
     texts: tuple[PostText, ...]
     variants: tuple[Variant, ...]
-    deliveries: tuple[tuple[Delivery, Account], ...]
+    deliveries: tuple[Target, ...]
     paths: frozenset[str]  #: of the missions it concerns: its own, and each target account's
 
     @property
@@ -82,18 +85,28 @@ async def load_parts(uow: UnitOfWork, post: Post) -> PostParts:
 
 async def load_all_parts(uow: UnitOfWork, found: Sequence[Post]) -> dict[UUID, PostParts]:
     """The parts of every post, in as many queries as for one."""
+    return await load_rest(uow, found, await _load_targets(uow, [post.id for post in found]))
+
+
+async def load_rest(
+    uow: UnitOfWork, found: Sequence[Post], targets: Mapping[UUID, Sequence[Target]]
+) -> dict[UUID, PostParts]:
+    """The parts of every post whose deliveries and accounts are there."""
     ids = [post.id for post in found]
     texts = _by_post(
         await uow.session.scalars(
-            select(PostText).where(col(PostText.post_id).in_(ids)).order_by(col(PostText.language))
+            select(PostText)
+            .where(rows.among(col(PostText.post_id), ids))
+            .order_by(col(PostText.language))
         )
     )
     variants = _by_post(
         await uow.session.scalars(
-            select(Variant).where(col(Variant.post_id).in_(ids)).order_by(col(Variant.account_id))
+            select(Variant)
+            .where(rows.among(col(Variant.post_id), ids))
+            .order_by(col(Variant.account_id))
         )
     )
-    targets = await _load_targets(uow, ids)
     missions = await _load_missions(uow, found, targets)
     return {
         post.id: PostParts(
@@ -101,9 +114,9 @@ async def load_all_parts(uow: UnitOfWork, found: Sequence[Post]) -> dict[UUID, P
             mission=missions[post.mission_id],
             texts=tuple(texts[post.id]),
             variants=tuple(variants[post.id]),
-            deliveries=tuple(targets[post.id]),
+            deliveries=tuple(targets.get(post.id, ())),
             paths=frozenset(
-                {missions[account.mission_id].path for _, account in targets[post.id]}
+                {missions[account.mission_id].path for _, account in targets.get(post.id, ())}
                 | {missions[post.mission_id].path}
             ),
         )
@@ -111,29 +124,25 @@ async def load_all_parts(uow: UnitOfWork, found: Sequence[Post]) -> dict[UUID, P
     }
 
 
-async def _load_targets(
-    uow: UnitOfWork, post_ids: Sequence[UUID]
-) -> dict[UUID, list[tuple[Delivery, Account]]]:
+async def _load_targets(uow: UnitOfWork, post_ids: Sequence[UUID]) -> dict[UUID, list[Target]]:
     query = (
         select(Delivery, Account)
         .join(Account, col(Account.id) == col(Delivery.account_id))
-        .where(col(Delivery.post_id).in_(post_ids))
+        .where(rows.among(col(Delivery.post_id), post_ids))
         .order_by(col(Account.code))
     )
-    targets: dict[UUID, list[tuple[Delivery, Account]]] = defaultdict(list)
+    targets: dict[UUID, list[Target]] = defaultdict(list)
     for delivery, account in await uow.session.execute(query):
         targets[delivery.post_id].append((delivery, account))
     return targets
 
 
 async def _load_missions(
-    uow: UnitOfWork,
-    found: Sequence[Post],
-    targets: Mapping[UUID, Sequence[tuple[Delivery, Account]]],
+    uow: UnitOfWork, found: Sequence[Post], targets: Mapping[UUID, Sequence[Target]]
 ) -> dict[UUID, Mission]:
     concerned = {post.mission_id for post in found}
     concerned |= {account.mission_id for each in targets.values() for _, account in each}
-    query = select(Mission).where(col(Mission.id).in_(concerned))
+    query = select(Mission).where(rows.among(col(Mission.id), concerned))
     return {mission.id: mission for mission in await uow.session.scalars(query)}
 
 
@@ -211,7 +220,7 @@ async def find_approvals(uow: UnitOfWork, post_ids: Iterable[UUID]) -> dict[UUID
     query = (
         select(Approval)
         .join(Post, col(Post.id) == col(Approval.post_id))
-        .where(col(Post.id).in_(post_ids), col(Approval.revision) == col(Post.revision))
+        .where(rows.among(col(Post.id), post_ids), col(Approval.revision) == col(Post.revision))
         .order_by(col(Approval.id))
     )
     return _by_post(await uow.session.scalars(query))
@@ -219,7 +228,7 @@ async def find_approvals(uow: UnitOfWork, post_ids: Iterable[UUID]) -> dict[UUID
 
 async def find_editors(uow: UnitOfWork, post_ids: Iterable[UUID]) -> dict[UUID, list[PostEditor]]:
     """Who wrote or changed the posts, by post."""
-    query = select(PostEditor).where(col(PostEditor.post_id).in_(post_ids))
+    query = select(PostEditor).where(rows.among(col(PostEditor.post_id), post_ids))
     return _by_post(await uow.session.scalars(query))
 
 
@@ -230,14 +239,14 @@ async def lock_settled(uow: UnitOfWork, post_ids: Iterable[UUID]) -> Sequence[Po
     )
     query = (
         select(Post)
-        .where(col(Post.id).in_(post_ids), col(Post.state) == PostState.SCHEDULED)
+        .where(rows.among(col(Post.id), post_ids), col(Post.state) == PostState.SCHEDULED)
         .order_by(col(Post.id))  # everybody locks in the same order
         .with_for_update()
         .execution_options(populate_existing=True)
     )
     locked = {post.id: post for post in await uow.session.scalars(query)}
     # Asked only now: the last delivery of a post may have ended while another transaction held its lock.
-    settled = select(col(Post.id)).where(col(Post.id).in_(locked), ~open_ones)
+    settled = select(col(Post.id)).where(rows.among(col(Post.id), locked), ~open_ones)
     return [locked[each] for each in await uow.session.scalars(settled.order_by(col(Post.id)))]
 
 

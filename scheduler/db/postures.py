@@ -10,6 +10,7 @@ from sqlalchemy import Row, Select, select
 from sqlalchemy.orm import aliased
 from sqlmodel import col
 
+from scheduler.db import rows
 from scheduler.db.tables import Account, Delivery, Mission, Post, Posture
 from scheduler.db.uow import UnitOfWork
 from scheduler.domain.delivery_flow import IN_HAND, DeliveryState
@@ -38,14 +39,14 @@ class Met:
 
 async def load_departures(uow: UnitOfWork, delivery_ids: Iterable[UUID]) -> dict[UUID, Departure]:
     """What postures ask of deliveries, from fresh rows, at their times or now."""
-    rows = await uow.session.execute(_facts().where(col(Delivery.id).in_(list(delivery_ids))))
-    return {row.id: _departure(row, uow.now) for row in rows}
+    query = _facts().where(rows.among(col(Delivery.id), delivery_ids))
+    return {row.id: _departure(row, uow.now) for row in await uow.session.execute(query)}
 
 
 async def find_met(uow: UnitOfWork, states: Iterable[DeliveryState]) -> list[Met]:
     """Every delivery in one of these states, in the order of their times."""
     query = _facts().where(col(Delivery.state).in_([each.value for each in states]))
-    rows = await uow.session.execute(query.order_by(col(Delivery.due_at), col(Delivery.id)))
+    found = await uow.session.execute(query.order_by(col(Delivery.due_at), col(Delivery.id)))
     return [
         Met(
             delivery_id=row.id,
@@ -57,7 +58,7 @@ async def find_met(uow: UnitOfWork, states: Iterable[DeliveryState]) -> list[Met
             state=DeliveryState(row.state),
             departure=_departure(row, uow.now),
         )
-        for row in rows
+        for row in found
     ]
 
 

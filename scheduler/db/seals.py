@@ -8,13 +8,13 @@ file; as the digests are keyed, a record tells nothing of the persons whose rows
 
 import hashlib
 import hmac
-import json
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import Any, Final
 from uuid import UUID
 
+import orjson
 from sqlalchemy import event, inspect
 from sqlalchemy.orm import Session
 from sqlalchemy.orm.base import NO_VALUE
@@ -46,6 +46,7 @@ _LABEL: Final = b"chancery/row/v1\0"
 _DIGEST_SIZE: Final = 32  #: hex digits: 128 bits
 _SEALS: Final = "seals"
 _TOUCHED: Final = "touched"
+_NOTED: Final = "noted"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -152,7 +153,7 @@ def _plain(value: object) -> object:
             raise TypeError(f"{type(value).__name__} cannot be sealed")
 
 
-_ENCODER: Final = json.JSONEncoder(sort_keys=True, default=_plain)
+_OPTIONS: Final = orjson.OPT_SORT_KEYS | orjson.OPT_PASSTHROUGH_DATETIME
 
 
 class RowSeals:
@@ -174,6 +175,12 @@ class RowSeals:
                 values[name] = getattr(row, name)
         return self._digest(type(row), values)
 
+    def digest_of(self, table: type[Base], row: object, values: Mapping[str, Any]) -> str:
+        """What a row of the table is with these values, and otherwise as it was read."""
+        names = RULES[table].columns
+        told = {name: values[name] if name in values else getattr(row, name) for name in names}
+        return self._digest(table, told)
+
     def holds(self, row: Base) -> bool:
         """Whether the seal on the row is ours: nobody else changed it, or put it there."""
         return hmac.compare_digest(str(getattr(row, "seal", "")), self.digest(row))
@@ -181,7 +188,10 @@ class RowSeals:
     def _digest(self, table: type[Base], values: dict[str, Any]) -> str:
         for name in _PARTS.keys() & values.keys():
             values[name] = _PARTS[name](values[name])
-        told = _ENCODER.encode([table.__tablename__, values]).encode()
+        try:
+            told = orjson.dumps([table.__tablename__, values], default=_plain, option=_OPTIONS)
+        except orjson.JSONEncodeError as exc:
+            raise ValueError(f"a row cannot be sealed: {exc.__cause__ or exc}") from exc
         return hmac.digest(self._key, _LABEL + told, "sha256").hex()[:_DIGEST_SIZE]
 
 
@@ -221,6 +231,23 @@ def touch(session: Session, row: Base) -> None:
     _touched(session).setdefault(id(row), Touched(row, seals.digest_before(row)))
 
 
+def note(
+    session: Session, table: type[Base], row: object | None, values: Mapping[str, Any]
+) -> None:
+    """Remember that a statement changes a row that was only read, or makes one when there is none."""
+    seals: RowSeals = session.info[_SEALS]
+    key = values["id"] if row is None else row.id  # type: ignore[attr-defined]
+    rule, name = RULES[table], f"{table.__tablename__}:{key}"
+    owner = values[rule.owner] if rule.owner in values else getattr(row, rule.owner)
+    after = seals.digest_of(table, row, values)
+    noted = _noted(session)
+    if name in noted:
+        noted[name] = replace(noted[name], digests=(noted[name].digests[0], after))
+        return
+    before = None if row is None else seals.digest_of(table, row, {})
+    noted[name] = Change(name=name, kind=rule.kind, owner=str(owner), digests=(before, after))
+
+
 def find_stale(session: Session) -> list[Base]:
     """Touched rows that have to be read again, because another transaction may have changed them beside this one."""
     changed = [each.row for each in _touched(session).values() if each.before is not None]
@@ -244,11 +271,19 @@ def find_changes(session: Session) -> Iterator[Change]:
                 owner=str(getattr(each.row, rule.owner)),
                 digests=(each.before, after),
             )
+    for change in _noted(session).values():
+        if change.digests[0] != change.digests[1]:
+            yield change
 
 
 def _is_gone(row: Base) -> bool:
     state = inspect(row)
     return bool(state.deleted or state.was_deleted)
+
+
+def _noted(session: Session) -> dict[str, Change]:
+    found: dict[str, Change] = session.info.setdefault(_NOTED, {})
+    return found
 
 
 def _touched(session: Session) -> dict[int, Touched]:

@@ -6,14 +6,14 @@ what is due in the database.
 
 import asyncio
 from collections import defaultdict
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Iterator, Mapping
 from contextlib import asynccontextmanager, contextmanager, suppress
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import Protocol
+from typing import Any, Final, Protocol
 from uuid import UUID
 
-from sqlalchemy import insert, select, text
+from sqlalchemy import select, text
 from sqlalchemy.exc import DBAPIError, InterfaceError, InternalError, OperationalError
 from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 from sqlalchemy.ext.asyncio import AsyncEngine, AsyncSession, async_sessionmaker
@@ -23,7 +23,7 @@ from scheduler.audit.keys import InstanceKey
 from scheduler.audit.record import Record, add_rows, build, seal_transaction
 from scheduler.canonical import JsonObject, JsonValue
 from scheduler.clock import monotonic_s
-from scheduler.db import seals
+from scheduler.db import bulk, seals
 from scheduler.db.engine import READ_ONLY, database_now
 from scheduler.db.outbox import build_event
 from scheduler.db.seals import RowSeals, SealingSession
@@ -96,12 +96,19 @@ class UnitOfWork:
         """Say that a statement is about to change the row: what is changed on the row itself is noticed."""
         seals.touch(self.session.sync_session, row)
 
+    def note(self, table: type[Base], row: object | None, values: Mapping[str, Any]) -> None:
+        """Say that a statement changes a row that was only read, or makes one when `row` is None."""
+        seals.note(self.session.sync_session, table, row, values)
+
     async def tick(self) -> datetime:
         """Read the database's clock again, after a wait for a lock."""
         self.asked_at_s = monotonic_s()
-        self.now = (await self.session.execute(select(database_now()))).scalar_one()
+        self.now = (await self.session.execute(_NOW)).scalar_one()
         self.read_at_s = monotonic_s()
         return self.now
+
+
+_NOW: Final = select(database_now())
 
 
 async def _no_wake(account_id: UUID, due_at: datetime) -> None:
@@ -187,8 +194,8 @@ class UnitOfWorkFactory:
         bodies = seal_transaction(
             records, self.instance, service=self.service, version=self.version
         )
-        rows = [{"body": body} for body in bodies]
-        await uow.session.execute(insert(AuditOutbox), rows)  # in one go, and in this order
+        values = [{"body": body} for body in bodies]
+        await bulk.insert(uow.session, AuditOutbox, values)  # in one go, and in this order
 
     def _log_records(self, uow: UnitOfWork) -> None:
         """One event for each change, once it is committed: what was rolled back never was."""
@@ -208,7 +215,10 @@ async def _with_rows(uow: UnitOfWork) -> list[Record]:
     places = {record.subject: index for index, record in enumerate(uow.records)}
     rows: dict[int, dict[str, JsonValue]] = defaultdict(dict)
     for change in seals.find_changes(uow.session.sync_session):
-        rows[places.get((change.kind, change.owner), last)][change.name] = change.digests
+        of_record = rows[places.get((change.kind, change.owner), last)]
+        if change.name in of_record:
+            raise RuntimeError(f"{change.name} was changed as an object and as a row")
+        of_record[change.name] = change.digests
     return [
         add_rows(record, rows[index]) if index in rows else record
         for index, record in enumerate(uow.records)
@@ -217,7 +227,7 @@ async def _with_rows(uow: UnitOfWork) -> list[Record]:
 
 async def _clock(session: AsyncSession) -> datetime:
     try:
-        return (await session.execute(select(database_now()))).scalar_one()
+        return (await session.execute(_NOW)).scalar_one()
     except OSError as exc:  # asyncpg's own, when nobody listens there
         raise DatabaseUnavailableError("the database does not answer") from exc
 

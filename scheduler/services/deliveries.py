@@ -7,7 +7,7 @@ from uuid import UUID
 
 from scheduler.canonical import JsonObject
 from scheduler.clock import iso
-from scheduler.db import deliveries, persons
+from scheduler.db import attempts, deliveries, persons
 from scheduler.db.tables import Account, Delivery, Post
 from scheduler.db.uow import UnitOfWork
 from scheduler.domain.delivery_flow import DeliveryMove, DeliveryState, plan
@@ -148,8 +148,8 @@ async def _get(uow: UnitOfWork, actor: Actor, delivery_id: UUID, reason: str) ->
 
 async def refuse_maybe_public(uow: UnitOfWork, delivery: Delivery, *, not_public: bool) -> None:
     """Refuse to send again what may be public, unless a person has looked."""
-    attempts = (await deliveries.find_attempts(uow, [delivery.id]))[delivery.id]
-    if attempts and attempts[-1].outcome == "unknown" and not not_public:
+    tries = (await attempts.find(uow, [delivery.id]))[delivery.id]
+    if tries and tries[-1].outcome == "unknown" and not not_public:
         account = await uow.session.get_one(Account, delivery.account_id)
         raise MaybePublicError(
             f"the last try may be public: look at {account.url} and, when it is not there, "

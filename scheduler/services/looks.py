@@ -3,8 +3,8 @@
 A doubtful delivery is sent again only after a look that proves it absent; one that was accepted is read back.
 """
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import Any, Final
 from uuid import UUID
@@ -13,9 +13,8 @@ from adapters.base import Credentials, Published, ReadBack
 from adapters.errors import AdapterError
 from scheduler.canonical import JsonObject
 from scheduler.clock import iso
-from scheduler.db import accounts, deliveries, moves
-from scheduler.db.moves import PlannedMove
-from scheduler.db.tables import Account, Attempt, Delivery
+from scheduler.db import accounts, attempts, deliveries, moves
+from scheduler.db.tables import Account, Attempt, DataKey, Delivery, SealedToken
 from scheduler.db.uow import UnitOfWork
 from scheduler.domain.delivery_flow import DeliveryMove, DeliveryState
 from scheduler.services import rendering, secrets
@@ -24,7 +23,6 @@ from scheduler.services.kit import Kit
 from scheduler.services.outcomes import (
     backoff,
     end_attempt,
-    last_attempt,
     plan_part,
     without_looks,
 )
@@ -61,33 +59,45 @@ async def start(
     waking = await deliveries.lock_waking(uow, delivery_ids)
     owners = await accounts.get_all(uow, {each.account_id for each in waking.values()})
     sealed = await accounts.find_all_sealed(uow, owners)
-    attempts = await deliveries.find_attempts(uow, waking)
+    tries = await attempts.find(uow, waking)
     told: list[Look | Exception | None] = []
+    wakes: list[tuple[Delivery, datetime | None]] = []
     for each in delivery_ids:
-        delivery = waking.get(each)
-        if delivery is None or not await _can_look(uow, kit, owners, delivery):
-            told.append(None)
-            continue
-        account = owners[delivery.account_id]
-        try:
-            credentials = secrets.open_found(kit, account, sealed)
-        except TokenUnavailableError as exc:
-            await _give_up_looking(uow, delivery, Obstacle(code=exc.code, message=str(exc)))
-            told.append(None)
-            continue
-        told.append(await _build_look(uow, delivery, account, credentials, attempts[each]))
-    return told
+        delivery, built = waking.get(each), None
+        if delivery is not None:
+            account = owners[delivery.account_id]
+            built = _build_look(uow, kit, delivery, account, sealed[account.id], tries[each])
+            if isinstance(built, Obstacle):
+                held = await deliveries.lock(uow, each, delivery.fence)
+                await _give_up_looking(uow, held, built)
+            else:
+                wakes.append((delivery, None if built is None else uow.now + _LOOK_LEASE))
+        told.append(built if isinstance(built, Look) else None)
+    await deliveries.wake_later(uow, wakes)
+    return [await _with_taken(uow, each) if isinstance(each, Look) else each for each in told]
 
 
-async def _build_look(
+def _build_look(
     uow: UnitOfWork,
+    kit: Kit,
     delivery: Delivery,
     account: Account,
-    credentials: Credentials,
-    attempts: Sequence[Attempt],
-) -> Look:
-    last, in_doubt = attempts[-1], delivery.state == DeliveryState.UNKNOWN
-    since = last.started_at - _TAKEN_SINCE
+    sealed: Sequence[tuple[SealedToken, DataKey]],
+    tries: Sequence[Attempt],
+) -> Look | Obstacle | None:
+    """What to look for; an obstacle where nobody but a person can tell, None where nothing is to be seen."""
+    can, in_doubt = kit.platform(account.platform).capabilities, _is_in_doubt(delivery)
+    if not in_doubt and not can.read_back:
+        return None
+    if in_doubt and not can.lookup:  # R4: nobody can tell, so nobody sends it again but a person
+        message = "the platform offers no look-up; somebody has to look"
+        return Obstacle(code="outcome_unknown", message=message)
+    try:
+        credentials = secrets.open_found(kit, account, sealed)
+    except TokenUnavailableError as exc:
+        return Obstacle(code=exc.code, message=str(exc))
+    last = tries[-1]
+    public = tuple(each.request for each in tries if each.outcome in {"sent", "found"})
     return Look(
         claimed=Claimed(
             delivery_id=delivery.id,
@@ -100,20 +110,30 @@ async def _build_look(
         in_doubt=in_doubt,
         platform=account.platform,
         credentials=credentials,
-        bodies=(last.request,)
-        if in_doubt
-        else tuple(each.request for each in attempts if each.outcome in {"sent", "found"}),
+        bodies=(last.request,) if in_doubt else public,
         key=last.idempotency_key,
         since=last.started_at,
-        taken=await deliveries.find_remote_ids(uow, account.id, since) if in_doubt else frozenset(),
+        taken=frozenset(),
         receipts=tuple(_published(each) for each in delivery.progress.get("parts", [])),
     )
+
+
+def _is_in_doubt(delivery: Delivery) -> bool:
+    return delivery.state == DeliveryState.UNKNOWN
+
+
+async def _with_taken(uow: UnitOfWork, look: Look) -> Look:
+    if not look.in_doubt:
+        return look
+    since = look.since - _TAKEN_SINCE
+    taken = await deliveries.find_remote_ids(uow, look.claimed.account_id, since)
+    return replace(look, taken=taken)
 
 
 async def record_found(uow: UnitOfWork, look: Look, found: Published | None) -> None:
     """Write what the look-up after a doubtful end has shown."""
     delivery, _ = await locked(uow, look.claimed)
-    attempt = await last_attempt(uow, delivery)
+    attempt = await attempts.get_last(uow, delivery)
     if found is None:
         end_attempt(attempt, uow.now, "absent")
         _keep(attempt, uow.now, saw="absent")
@@ -138,7 +158,7 @@ async def record_found(uow: UnitOfWork, look: Look, found: Published | None) -> 
 async def record_no_answer(uow: UnitOfWork, look: Look, error: AdapterError) -> None:
     """A look that could not tell: again later, and after some times a person has to look."""
     delivery, _ = await locked(uow, look.claimed)
-    attempt = await last_attempt(uow, delivery)
+    attempt = await attempts.get_last(uow, delivery)
     _keep(
         attempt,
         uow.now,
@@ -171,37 +191,47 @@ async def record_read_back(
     """Write whether what is public, part by part, is what was approved."""
     fences = {look.claimed.delivery_id: look.claimed.fence for look, _ in looked}
     held = await deliveries.lock_all(uow, fences)
-    planned, told = [], list[Exception | None]()
+    verified, told = [], list[Exception | None]()
     for look, seen in looked:
         delivery = held.get(look.claimed.delivery_id)
         if delivery is None:
             told.append(deliveries.passed_on(look.claimed.delivery_id))
             continue
-        planned.append(await _plan_read_back(uow, delivery, seen))
+        if differences := _find_differences(seen):
+            await _record_drift(uow, look.claimed, seen, differences)
+        else:
+            detail: JsonObject = {"evidence": _evidence_of(seen)}
+            verified.append(
+                moves.plan(uow, delivery, DeliveryMove.VERIFY, detail=detail, wake_at=None)
+            )
         told.append(None)
-    await moves.write(uow, planned)
+    await moves.write(uow, verified)
     return told
 
 
-async def _plan_read_back(
-    uow: UnitOfWork, delivery: Delivery, seen: Sequence[ReadBack]
-) -> PlannedMove:
-    evidence = [f"sha256:{part.evidence_sha256}" for part in seen]
-    differences = [
+def _find_differences(seen: Sequence[ReadBack]) -> list[str]:
+    return [
         f"{index}:{code}"
         for index, part in enumerate(seen)
         for code in (part.differences if part.found else ("gone",))
     ]
-    if not differences:
-        detail: JsonObject = {"evidence": evidence}
-        return moves.plan(uow, delivery, DeliveryMove.VERIFY, detail=detail, wake_at=None)
-    attempt = await last_attempt(uow, delivery)
+
+
+def _evidence_of(seen: Sequence[ReadBack]) -> list[str]:
+    return [f"sha256:{part.evidence_sha256}" for part in seen]
+
+
+async def _record_drift(
+    uow: UnitOfWork, claimed: Claimed, seen: Sequence[ReadBack], differences: Sequence[str]
+) -> None:
+    delivery, _ = await locked(uow, claimed)
+    attempt = await attempts.get_last(uow, delivery)
     _keep(attempt, uow.now, saw="drift", message=", ".join(differences))
-    return moves.plan(
+    await deliveries.move(
         uow,
         delivery,
         DeliveryMove.DRIFT,
-        detail={"evidence": evidence, "differences": differences},
+        detail={"evidence": _evidence_of(seen), "differences": list(differences)},
         reason="drift: " + ", ".join(differences),
         wake_at=None,
     )
@@ -214,21 +244,6 @@ def _keep(attempt: Attempt, now: datetime, **seen: object) -> None:
     """
     looks = [*attempt.evidence.get("looks", []), {"at": iso(now), **seen}]
     attempt.evidence = {**attempt.evidence, "looks": looks}
-
-
-async def _can_look(
-    uow: UnitOfWork, kit: Kit, owners: Mapping[UUID, Account], delivery: Delivery
-) -> bool:
-    can = kit.platform(owners[delivery.account_id].platform).capabilities
-    delivery.wake_at = uow.now + _LOOK_LEASE
-    if delivery.state == DeliveryState.SENT:
-        if not can.read_back:
-            delivery.wake_at = None
-        return can.read_back
-    if not can.lookup:  # R4: nobody can tell, so nobody sends it again but a person
-        message = "the platform offers no look-up; somebody has to look"
-        await hold(uow, delivery, Obstacle(code="outcome_unknown", message=message))
-    return can.lookup
 
 
 def _published(receipt: dict[str, Any]) -> Published:

@@ -9,8 +9,6 @@ from datetime import datetime, timedelta
 from typing import Any, Final
 from uuid import UUID
 
-from sqlmodel import col, select
-
 from adapters.base import Published
 from adapters.errors import (
     AdapterError,
@@ -21,7 +19,7 @@ from adapters.errors import (
 )
 from scheduler.canonical import JsonObject
 from scheduler.clock import iso
-from scheduler.db import deliveries, moves
+from scheduler.db import attempts, deliveries, moves
 from scheduler.db.moves import PlannedMove
 from scheduler.db.tables import Account, Attempt, Delivery
 from scheduler.db.uow import UnitOfWork
@@ -45,37 +43,36 @@ async def record(
     """Write what came of sent intents; True for a thread that has another part to send."""
     fences = {intent.work.claimed.delivery_id: intent.work.claimed.fence for intent, _ in ended}
     held = await deliveries.lock_all(uow, fences)
-    attempts = await deliveries.get_attempts(uow, [intent.attempt_id for intent, _ in ended])
+    tries = await attempts.get_all(uow, [intent.attempt_id for intent, _ in ended])
     sent: list[PlannedMove] = []
+    ends: list[tuple[Attempt, dict[str, Any]]] = []
     told: list[bool | Exception] = []
     for intent, outcome in ended:
         delivery = held.get(intent.work.claimed.delivery_id)
         if delivery is None:
             told.append(deliveries.passed_on(intent.work.claimed.delivery_id))
-            continue
-        attempt = attempts[intent.attempt_id]
-        if isinstance(outcome, Published):
-            end_attempt(attempt, uow.now, "sent", remote_id=outcome.remote_id)
-            move = plan_part(uow, delivery, outcome, intent.work.parts)
-            told.append(move.values["state"] == DeliveryState.PREPARING)
-            sent.append(move)
+        elif isinstance(outcome, Published):
+            attempt = tries[intent.attempt_id]
+            ends.append((attempt, _build_end(attempt, outcome, uow.now)))
+            sent.append(plan_part(uow, delivery, outcome, intent.work.parts))
+            told.append(sent[-1].values["state"] == DeliveryState.PREPARING)
         else:
-            await _record_failure(uow, kit, delivery, intent, attempt, outcome)
+            await _record_failure(uow, kit, intent, outcome)
             told.append(False)
+    await attempts.end_all(uow, ends)
     await moves.write(uow, sent)
     await close_if_settled(uow, {move.delivery.post_id for move in sent})
     return told
 
 
-async def _record_failure(
-    uow: UnitOfWork,
-    kit: Kit,
-    delivery: Delivery,
-    intent: Intent,
-    attempt: Attempt,
-    error: AdapterError,
-) -> None:
-    account = await uow.session.get_one(Account, delivery.account_id, populate_existing=True)
+def _build_end(attempt: Attempt, published: Published, now: datetime) -> dict[str, Any]:
+    evidence = {**attempt.evidence, "remote_id": published.remote_id}
+    return {"outcome": "sent", "ended_at": now, "evidence": evidence}
+
+
+async def _record_failure(uow: UnitOfWork, kit: Kit, intent: Intent, error: AdapterError) -> None:
+    delivery, account = await locked(uow, intent.work.claimed)
+    attempt = await uow.session.get_one(Attempt, intent.attempt_id, populate_existing=True)
     match error:
         case OutcomeUnknownError():
             end_attempt(attempt, uow.now, "unknown", error=error)
@@ -157,7 +154,7 @@ async def recover(uow: UnitOfWork, kit: Kit, delivery_id: UUID) -> None:
         await _unclaim(uow, delivery, "lease over")
         return
     account = await uow.session.get_one(Account, delivery.account_id)
-    attempt = await last_attempt(uow, delivery)
+    attempt = await attempts.get_last(uow, delivery)
     error = OutcomeUnknownError("the worker ended before it recorded", code="worker_ended")
     end_attempt(attempt, uow.now, "unknown", error=error)
     settle = kit.platform(account.platform).capabilities.settle
@@ -241,13 +238,6 @@ async def keep_late_answer(uow: UnitOfWork, intent: Intent, outcome: Outcome) ->
     attempt = await uow.session.get_one(Attempt, intent.attempt_id)
     told = outcome.remote_id if isinstance(outcome, Published) else outcome.code
     attempt.evidence = {**attempt.evidence, "late_answer": told}
-
-
-async def last_attempt(uow: UnitOfWork, delivery: Delivery) -> Attempt:
-    query = select(Attempt).where(
-        col(Attempt.delivery_id) == delivery.id, col(Attempt.number) == delivery.attempts
-    )
-    return (await uow.session.scalars(query)).one()
 
 
 def end_attempt(

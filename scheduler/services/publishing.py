@@ -16,14 +16,16 @@ from uuid import UUID
 from adapters.base import Credentials, MediaRef
 from scheduler.canonical import sha256_hex
 from scheduler.clock import from_iso, iso
-from scheduler.db import accounts, deliveries, moves, rules
+from scheduler.db import accounts, attempts, deliveries, moves, rules
+from scheduler.db.attempts import NewAttempt
 from scheduler.db.cases import Case
 from scheduler.db.moves import PlannedMove
-from scheduler.db.tables import Attempt, Delivery
+from scheduler.db.tables import Delivery
 from scheduler.db.uow import UnitOfWork
 from scheduler.domain.content import idempotency_key
 from scheduler.domain.delivery_flow import DeliveryMove, DeliveryState
 from scheduler.domain.lateness import Timing
+from scheduler.ids import new_id
 from scheduler.services import release, rendering, secrets
 from scheduler.services.holds import Claimed, locked
 from scheduler.services.kit import Kit
@@ -88,14 +90,14 @@ async def claim(
     )
     return tuple(
         Claimed(
-            delivery_id=delivery.id,
-            account_id=delivery.account_id,
-            server=server,
-            fence=delivery.fence,
-            due_at=delivery.wake_at or uow.now,
-            due_at_s=uow.read_at_s + ((delivery.wake_at or uow.now) - uow.now).total_seconds(),
+            delivery_id=each.delivery_id,
+            account_id=each.account_id,
+            server=each.server,
+            fence=each.fence,
+            due_at=each.due_at,
+            due_at_s=uow.read_at_s + (each.due_at - uow.now).total_seconds(),
         )
-        for delivery, server in found
+        for each in found
     )
 
 
@@ -113,7 +115,7 @@ async def prepare(
         verdict = bench.judge(case)
         if not isinstance(verdict, Clearance) and verdict is not Timing.EARLY:
             return verdict
-        credentials = secrets.open_found(kit, case.account, sealed)
+        credentials = secrets.open_found(kit, case.account, sealed[case.account.id])
         work = _build_work(kit, case, claimed, credentials, uow.now)
         if case.delivery.state == DeliveryState.CLAIMED:
             planned.append(moves.plan(uow, case.delivery, DeliveryMove.PREPARE))
@@ -214,6 +216,7 @@ async def intend(
     await rules.enter_gate(uow, exclusive=False)
     bench = await _load(uow, [work.claimed for work, _ in ready])
     planned: list[PlannedMove] = []
+    made: list[NewAttempt] = []
 
     def one(asked: tuple[Work, bytes]) -> Intent | Refusal:
         work, body = asked
@@ -224,7 +227,7 @@ async def intend(
         timeout = kit.platform(work.platform).capabilities.publish_timeout
         attempt = _build_attempt(work, case.delivery, body, uow.now, timeout)
         planned.append(_plan_intent(uow, case.delivery, attempt, verdict))
-        uow.session.add(attempt)
+        made.append(attempt)
         return Intent(
             work=work,
             attempt_id=attempt.id,
@@ -235,12 +238,13 @@ async def intend(
         )
 
     told = _each(ready, one)
+    await attempts.add_all(uow, made)
     await moves.write(uow, planned)
     return told
 
 
 def _plan_intent(
-    uow: UnitOfWork, delivery: Delivery, attempt: Attempt, cleared: Clearance
+    uow: UnitOfWork, delivery: Delivery, attempt: NewAttempt, cleared: Clearance
 ) -> PlannedMove:
     return moves.plan(
         uow,
@@ -263,8 +267,9 @@ def _plan_intent(
 
 def _build_attempt(
     work: Work, delivery: Delivery, body: bytes, now: datetime, timeout: timedelta
-) -> Attempt:
-    return Attempt(
+) -> NewAttempt:
+    return NewAttempt(
+        id=new_id(),
         delivery_id=delivery.id,
         number=delivery.attempts + 1,
         part=work.part,
@@ -274,7 +279,6 @@ def _build_attempt(
         request_sha256=sha256_hex(body),
         started_at=now,
         deadline=now + _SEND_WITHIN + timeout,
-        evidence={},
     )
 
 

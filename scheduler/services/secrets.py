@@ -1,7 +1,6 @@
 """Sealed secrets of accounts: from the row to the adapter's credentials and back, never anywhere else."""
 
-from collections.abc import Mapping
-from uuid import UUID
+from collections.abc import Iterable
 
 from sqlmodel import col, select
 
@@ -26,7 +25,7 @@ async def seal(
     """
     if not secret:
         raise ValueError(f"an empty {kind} is not sealed")
-    found = await accounts.find_sealed(uow, account.id, kind, lock=True)
+    found = await accounts.lock_sealed(uow, account.id, kind)
     if found is None:
         key = await _data_key(uow, kit, account)
         row = SealedToken(
@@ -54,7 +53,7 @@ async def seal(
 
 async def seal_anew(uow: UnitOfWork, kit: Kit, account: Account) -> None:
     """Seal the account's secrets of the older format for the server, profile and login name of its row."""
-    for row, key in (await accounts.find_all_sealed(uow, [account.id])).values():
+    for row, key in (await accounts.find_all_sealed(uow, [account.id]))[account.id]:
         if is_older(row.blob):
             secret = kit.vault.open_older(row.blob, wrapped_key(key), _context(row, account))
             await seal(uow, kit, account, row.kind, secret, actor=None)
@@ -66,29 +65,23 @@ async def open_credentials(uow: UnitOfWork, kit: Kit, account: Account) -> Crede
     Raises:
         TokenUnavailableError: another row's seal, an account that was changed by hand, or no key for it.
     """
-    return open_found(kit, account, await accounts.find_all_sealed(uow, [account.id]))
+    return open_found(kit, account, (await accounts.find_all_sealed(uow, [account.id]))[account.id])
 
 
 def open_found(
-    kit: Kit,
-    account: Account,
-    found: Mapping[tuple[UUID, str], tuple[SealedToken, DataKey]],
+    kit: Kit, account: Account, found: Iterable[tuple[SealedToken, DataKey]]
 ) -> Credentials:
-    """The same, from what `accounts.find_all_sealed` has read."""
-
-    def opened(kind: str) -> str | None:
-        sealed = found.get((account.id, kind))
-        if sealed is None:
-            return None
-        row, key = sealed
-        return kit.vault.open(row.blob, wrapped_key(key), _context(row, account))
-
+    """The same, from the account's own of `accounts.find_all_sealed`."""
+    opened = {
+        row.kind: kit.vault.open(row.blob, wrapped_key(key), _context(row, account))
+        for row, key in found
+    }
     return Credentials(
         base_url=account.base_url,
         external_id=account.external_id,
         identifier=account.identifier,
-        secret=opened("secret") or "",
-        session=opened("session"),
+        secret=opened.get("secret", ""),
+        session=opened.get("session"),
     )
 
 

@@ -250,7 +250,7 @@ def _generation(sealed: SealedToken | None) -> int:
 
 
 async def _find_session(uow: UnitOfWork, account_id: UUID) -> SealedToken | None:
-    found = await rows.find_sealed(uow, account_id, "session", lock=True)
+    found = await rows.lock_sealed(uow, account_id, "session")
     return None if found is None else found[0]
 
 

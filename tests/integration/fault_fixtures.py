@@ -13,7 +13,7 @@ from sqlmodel import col, select
 
 from scheduler.audit.export import ExportRequest
 from scheduler.clock import utc_now
-from scheduler.db import deliveries as rows
+from scheduler.db import attempts
 from scheduler.db.tables import Attempt, Delivery, Post
 from scheduler.practice.model import Kind, Platform
 from scheduler.services import evidence
@@ -86,7 +86,7 @@ class Yard:
     async def attempts(self, post: Post) -> list[Attempt]:
         delivery = await self.the(post)
         async with self.world.app.open_uow.read() as uow:
-            return (await rows.find_attempts(uow, [delivery.id]))[delivery.id]
+            return (await attempts.find(uow, [delivery.id]))[delivery.id]
 
     async def until_state(self, post: Post, *states: str) -> Delivery:
         await until(lambda: self._is_in(post, states), f"{states}")

@@ -205,7 +205,7 @@ async def test_a_look_seals_the_session_that_it_had_to_renew(world: World) -> No
     await Looker(world.app.open_uow, kit).look_at(claimed.delivery_id)
     assert (await _the(world, claimed)).state == "ready"  # proven absent
     async with world.app.open_uow.read() as uow:
-        sealed = await accounts.find_sealed(uow, claimed.account_id, "session")
+        sealed = await accounts.lock_sealed(uow, claimed.account_id, "session")
     assert sealed is not None
     assert sealed[0].generation == 2
 

@@ -12,8 +12,8 @@ from sqlmodel import col, select
 from adapters.errors import RateLimitedError
 from scheduler.audit.export import ExportRequest
 from scheduler.clock import utc_now
+from scheduler.db import attempts, persons
 from scheduler.db import deliveries as rows
-from scheduler.db import persons
 from scheduler.db.tables import Account, Attempt, Delivery, Enrolment
 from scheduler.domain.people import Permission, Role
 from scheduler.logs import configure_logs
@@ -215,7 +215,7 @@ async def test_a_look_up_never_takes_another_post_of_ours_for_the_one_in_doubt(
     assert taken == {public["id"]}
     async with world.app.open_uow.read() as uow:
         account = await uow.session.get_one(Account, first.account_id)
-        [attempt] = (await rows.find_attempts(uow, [first.id]))[first.id]
+        [attempt] = (await attempts.find(uow, [first.id]))[first.id]
         credentials = await secrets.open_credentials(uow, world.app.kit, account)
     adapter, since = world.app.kit.platform("mastodon"), utc_now() - timedelta(minutes=1)
     assert await adapter.find(credentials, attempt.request, "key", since) is not None

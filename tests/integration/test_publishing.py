@@ -9,8 +9,7 @@ from sqlalchemy import text, update
 from sqlmodel import col
 
 from scheduler.clock import iso, utc_now
-from scheduler.db import deliveries as rows
-from scheduler.db import persons
+from scheduler.db import attempts, persons
 from scheduler.db.tables import Account, Approval, Attempt, Delivery, Post
 from scheduler.db.uow import UnitOfWork
 from scheduler.practice.admin import Turn
@@ -39,7 +38,7 @@ def _in(seconds: float) -> When:
 
 async def _attempts(world: World, delivery: Delivery) -> list[Attempt]:
     async with world.app.open_uow.read() as uow:
-        return (await rows.find_attempts(uow, [delivery.id]))[delivery.id]
+        return (await attempts.find(uow, [delivery.id]))[delivery.id]
 
 
 async def test_a_post_is_never_early_and_leaves_at_its_instant(world: World) -> None:

@@ -93,7 +93,7 @@ def _counting(
 async def _age_seals(world: World) -> None:
     async with world.app.open_uow() as uow:
         for account_id in world.accounts.values():
-            found = await rows.find_sealed(uow, account_id, "session")
+            found = await rows.lock_sealed(uow, account_id, "session")
             if found is not None:
                 found[0].updated_at = uow.now - timedelta(minutes=100)
 
@@ -343,7 +343,7 @@ async def test_an_account_removed_meanwhile_gets_no_key_again(ending: World) -> 
     renewal = await _renew(ending, kit)
     assert (renewal.end, renewal.credentials) == (End.CURRENT, None)
     async with ending.app.open_uow.read() as uow:
-        assert await rows.find_sealed(uow, ending.accounts[CODE], "session") is None
+        assert await rows.lock_sealed(uow, ending.accounts[CODE], "session") is None
 
 
 async def test_a_dead_server_holds_up_no_other(ending: World) -> None:

@@ -297,8 +297,8 @@ async def test_a_sealed_secret_opens_for_no_other_account(shared: World) -> None
     one = await _connect(shared, _profile(shared, Platform.MASTODON))
     other = await _connect(shared, _profile(shared, Platform.MASTODON))
     async with shared.app.open_uow() as uow:
-        found = await rows.find_sealed(uow, one.id, "secret")
-        mine = await rows.find_sealed(uow, other.id, "secret")
+        found = await rows.lock_sealed(uow, one.id, "secret")
+        mine = await rows.lock_sealed(uow, other.id, "secret")
         assert found is not None
         assert mine is not None
         found[0].blob, found[0].data_key_id = mine[0].blob, mine[0].data_key_id

@@ -7,8 +7,8 @@ from uuid import UUID
 
 from pydantic import Field, StringConstraints
 
+from scheduler.db import attempts, preflights, sight
 from scheduler.db import deliveries as rows
-from scheduler.db import preflights, sight
 from scheduler.db.tables import Account, Attempt, Delivery, Preflight
 from scheduler.domain.delivery_flow import DeliveryState
 from scheduler.domain.post_flow import IllegalMoveError
@@ -179,7 +179,7 @@ async def _show(step: Step, *, with_body: bool = False) -> DeliveryWhole:
         next_look_at=delivery.wake_at if looked_at else None,
         attempts=[
             _attempt(attempt, with_body=with_body)
-            for attempt in (await rows.find_attempts(step.uow, [delivery.id]))[delivery.id]
+            for attempt in (await attempts.find(step.uow, [delivery.id]))[delivery.id]
         ],
     )
 
