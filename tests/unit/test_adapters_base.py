@@ -139,6 +139,13 @@ def test_any_bytes_are_json_or_nothing(data: bytes) -> None:
     parse_json(data)
 
 
+@pytest.mark.parametrize("text", [r"\ud800", r"\uDFFF", r"\udfff\ud800"])
+def test_a_lone_surrogate_is_no_text(text: str) -> None:
+    """No database stores it, so an answer that holds one must not get as far as the record."""
+    assert parse_json(f'{{"id":"{text}"}}'.encode()) is None
+    assert parse_json(rb'{"id":"\ud83d\uDE00"}') == {"id": "😀"}
+
+
 @given(
     st.dictionaries(st.sampled_from(["Date", "Retry-After", "X-Reset"]), st.text(max_size=40)),
 )
