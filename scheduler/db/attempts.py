@@ -76,7 +76,7 @@ async def end_all(uow: UnitOfWork, ended: Sequence[tuple[Attempt, Mapping[str, A
     """Write what came of attempts that were only read.
 
     Raises:
-        StaleStateError: the end of one of them is written already.
+        StaleStateError: one of them is gone, or is of another fence.
     """
     updates = [
         Update(id=attempt.id, only_if={"fence": attempt.fence}, values=values)
