@@ -97,7 +97,9 @@ async def settings(
         ),
     )
     if database == "postgresql":
-        request.getfixturevalue("postgres").drop_database(url)
+        server: TestPostgres = request.getfixturevalue("postgres")
+        server.drop_database(url)
+        assert not (told := server.read_deadlocks()), told
 
 
 @pytest.fixture

@@ -26,7 +26,7 @@ from scheduler.clock import iso, monotonic_s
 from scheduler.db import accounts as rows
 from scheduler.db import sign_ins
 from scheduler.db.tables import Account, SealedToken
-from scheduler.db.uow import UnitOfWork, UnitOfWorkFactory
+from scheduler.db.uow import DatabaseUnavailableError, UnitOfWork, UnitOfWorkFactory
 from scheduler.domain.people import Actor, Permission
 from scheduler.ids import new_id
 from scheduler.services import accounts, secrets
@@ -44,6 +44,9 @@ LEASE: Final = timedelta(seconds=60)
 _FIRST_REST: Final = timedelta(minutes=1)
 _LONGEST_REST: Final = timedelta(minutes=30)
 _POLL_S: Final = 0.3
+#: How long, and how often, a new session is offered to a database that is away.
+_KEEP_FOR: Final = timedelta(minutes=10)
+_KEEP_AGAIN_S: Final = 1.0
 #: How long somebody who needs the session waits for another's renewal.
 _PATIENCE: Final = timedelta(seconds=10)
 #: Days before the known end of a sign-in at which somebody is told.
@@ -167,10 +170,25 @@ async def _renew(open_uow: UnitOfWorkFactory, kit: Kit, task: _Task) -> Renewal:
         log.exception("renewal.failed")
         error = UnavailableError(f"broke off: {type(exc).__name__}", code="internal_error")
     else:
-        async with open_uow() as uow:
-            return await _keep(uow, kit, task, fresh)
+        return await _keep_safely(open_uow, kit, task, fresh)
     async with open_uow() as uow:
         return await _give_up(uow, kit, task, error)
+
+
+async def _keep_safely(
+    open_uow: UnitOfWorkFactory, kit: Kit, task: _Task, fresh: Credentials
+) -> Renewal:
+    """Keep it as soon as the database answers: the platform may not take the old one again."""
+    give_up_s = monotonic_s() + _KEEP_FOR.total_seconds()
+    while True:
+        try:
+            async with open_uow() as uow:
+                return await _keep(uow, kit, task, fresh)
+        except DatabaseUnavailableError as exc:
+            if monotonic_s() > give_up_s:
+                raise
+            log.warning("renewal.postponed", account=str(task.account_id), why=str(exc))
+        await asyncio.sleep(_KEEP_AGAIN_S)
 
 
 async def _ask(kit: Kit, task: _Task) -> Credentials:
@@ -250,8 +268,9 @@ def _generation(sealed: SealedToken | None) -> int:
 
 
 async def _find_session(uow: UnitOfWork, account_id: UUID) -> SealedToken | None:
-    found = await rows.lock_sealed(uow, account_id, "session")
-    return None if found is None else found[0]
+    """Only read: whoever changes it has locked the account, which comes before its sign-in and its secrets."""
+    found = (await rows.find_all_sealed(uow, [account_id]))[account_id]
+    return next((token for token, _ in found if token.kind == "session"), None)
 
 
 async def _lock_account(uow: UnitOfWork, account_id: UUID) -> Account:

@@ -19,6 +19,7 @@ from scheduler.clock import utc_now
 from scheduler.db import accounts as rows
 from scheduler.db import sign_ins as renewals
 from scheduler.db.tables import Account, AuditOutbox, SignIn
+from scheduler.db.uow import DatabaseUnavailableError
 from scheduler.practice.admin import Turn
 from scheduler.practice.knobs import Reach
 from scheduler.practice.model import Kind, Platform
@@ -235,6 +236,44 @@ async def test_a_newer_session_is_not_overwritten_by_an_older_renewal(ending: Wo
     assert renewal.end is End.CURRENT
     assert renewal.credentials is not None
     assert renewal.credentials.session == newer == (await _credentials(ending)).session
+
+
+async def test_a_new_session_is_kept_as_soon_as_the_database_answers_again(
+    ending: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The platform has given it and may not take the old one again."""
+    monkeypatch.setattr(sign_ins, "_KEEP_AGAIN_S", 0.01)
+    real, refused = secrets.seal, []
+
+    async def seal(*args: Any, **options: Any) -> None:
+        await real(*args, **options)
+        if len(refused) < 3:
+            refused.append(args)
+            raise DatabaseUnavailableError("deadlock detected")
+
+    monkeypatch.setattr(secrets, "seal", seal)
+    kit, asked = _counting(ending)
+    renewal = await _renew(ending, kit)
+    assert (renewal.end, len(refused), len(asked)) == (End.RENEWED, 3, 1)
+    assert renewal.credentials == await _credentials(ending)
+    assert (await _row(ending)).lease_until is None
+    assert await _rotations(ending) == 1
+
+
+@pytest.mark.parametrize("database", ["postgresql"])  # SQLite has one writer at a time
+async def test_a_renewal_begins_while_somebody_seals_a_session(ending: World) -> None:
+    """Whoever seals has the account first, its sign-in then and its secrets last: no ring of waits."""
+    kit, asked = _counting(ending)
+    async with asyncio.TaskGroup() as group, ending.app.open_uow() as uow:
+        account = await uow.session.get_one(Account, ending.accounts[CODE], with_for_update=True)
+        await secrets.seal(uow, kit, account, "session", "newer", actor=None)
+        await uow.session.flush()
+        renewing = group.create_task(_renew(ending, kit))
+        async with asyncio.timeout(5):
+            while not asked:
+                await asyncio.sleep(0.01)
+    assert renewing.result().end is End.CURRENT
+    assert (await _credentials(ending)).session == "newer"
 
 
 async def test_an_empty_answer_overwrites_nothing(ending: World) -> None:

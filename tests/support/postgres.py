@@ -36,6 +36,7 @@ class TestPostgres:
         self._given = os.environ.get("CHANCERY_TEST_DATABASE_URL")
         self._folder: Path | None = None
         self._process: subprocess.Popen[bytes] | None = None
+        self._log_read = 0
 
     def __enter__(self) -> Self:
         self.start()
@@ -53,7 +54,7 @@ class TestPostgres:
         if not self.is_ours or self._process is not None:
             return
         if self._folder is None:
-            self._folder = _install()
+            self._folder, self._log_read = _install(), 0
         end = time.monotonic() + _PATIENCE_S
         self._process = self._launch()
         while not self._answers():
@@ -98,6 +99,15 @@ class TestPostgres:
             # A killed server's children may still write: ignore what they do, but not for ever.
             shutil.rmtree(self._folder, ignore_errors=time.monotonic() < end)
         self._folder = None
+
+    def read_deadlocks(self) -> str:
+        """What the server has told of deadlocks since the last call: two of our transactions locked in a ring."""
+        if self._folder is None:
+            return ""  # somebody else's server keeps its log
+        with (self._folder / "log").open(errors="replace") as log:
+            log.seek(self._log_read)
+            told, self._log_read = log.read(), log.tell()
+        return told if "deadlock detected" in told else ""
 
     def create_database(self, *, template: str = "template0") -> str:
         """Make an empty database, or a copy of the database behind the URL `template`; return its URL."""
