@@ -50,6 +50,8 @@ class Looker:
             raise
         except AdapterError as exc:
             error = exc
+        except TimeoutError:  # the platform, or a database that keeps a renewed session waiting
+            error = UnavailableError("no answer within the time-out", code="timeout")
         except Exception as exc:  # also a look that fails in a new way comes to a person in the end
             log.exception("look.failed")
             error = UnavailableError(f"broke off: {type(exc).__name__}", code="internal_error")
