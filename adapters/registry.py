@@ -7,8 +7,9 @@ from adapters.base import Adapter
 from adapters.bluesky import BlueskyAdapter
 from adapters.http import PlatformHttp
 from adapters.mastodon import MastodonAdapter
+from adapters.webhook import WebhookAdapter
 
-PLATFORMS: Final[tuple[type[Adapter], ...]] = (BlueskyAdapter, MastodonAdapter)
+PLATFORMS: Final[tuple[type[Adapter], ...]] = (BlueskyAdapter, MastodonAdapter, WebhookAdapter)
 
 
 def build(http: PlatformHttp) -> Mapping[str, Adapter]:

@@ -41,9 +41,9 @@ def account() -> None:
 @account.command()
 @click.argument("code")
 @click.option("--mission", required=True, help="Whose account it is, such as krv.hq.")
-@click.option("--platform", required=True, help="mastodon or bluesky.")
+@click.option("--platform", required=True, help="bluesky, mastodon or webhook.")
 @click.option("--url", "base_url", required=True, help="The server's address.")
-@click.option("--identifier", default="", help="The login name, where the platform wants one.")
+@click.option("--identifier", default="", help="The login name on Bluesky; the path of a webhook.")
 @click.option("--language", required=True, help="The language its posts are in.")
 @click.option(
     "--secret-file",

@@ -337,7 +337,11 @@ class AdapterContract(ABC):
         assert codes() == {"text_empty"}
         assert codes(Segment(text="a\x00")) == codes(Segment(text="\ud800")) == {"text_invalid"}
         assert codes(Segment(text="a"), language="Slovene language") == {"language_invalid"}
-        assert codes(Segment(text="a"), Segment(text="b")) == set()
+        two = codes(Segment(text="a"), Segment(text="b"))
+        assert two == (set() if can.threads else {"thread_unsupported"})
+        if not can.max_media:
+            assert "too_many_media" in codes(Segment(text="a", media=(picture(),)))
+            return
         most = tuple(replace(picture(), sha256=f"{number:064x}") for number in range(can.max_media))
         assert codes(Segment(text="", media=most)) == set()
         assert codes(Segment(text="", media=(*most, picture()))) == {"too_many_media"}
@@ -364,7 +368,7 @@ class AdapterContract(ABC):
         assert adapter.length("abc", {}).limit == adapter.capabilities.max_length
         content = Content(segments=(Segment(text="a", media=(picture(),)),), language="sl")
         problems = adapter.problems(content, {"max_media": 0, "max_alt_length": 3})
-        assert {problem.code for problem in problems} == {"too_many_media", "alt_too_long"}
+        assert {problem.code for problem in problems} >= {"too_many_media", "alt_too_long"}
 
     async def test_the_record_key_is_stable_and_differs_by_key(self, adapter: Adapter) -> None:
         key = adapter.record_key(NOW, "delivery-1")
