@@ -41,7 +41,7 @@ lint: $(VENV)/.dev
 	@$(PY) -m ruff check $(FILES)
 
 types: $(VENV)/.dev
-	@$(PY) -m mypy -p adapters -p scheduler -m cli -m worker
+	@$(PY) -m mypy -p adapters -p scheduler -p bench -m cli -m worker
 
 imports: $(VENV)/.dev
 	@$(PY) -c 'from importlinter.cli import lint_imports_command; lint_imports_command()'
@@ -62,7 +62,7 @@ coverage: $(VENV)/.dev
 		$(PY) -m coverage report --include="$$part/*" --fail-under=95
 	done
 
-bench: $(VENV)/.dev  ## Print the measurements: lateness, throughput.
+bench: $(VENV)/.dev  ## Print the measurements, one line of JSON each.
 	@$(PY) -m bench
 
 fix: $(VENV)/.dev  ## Format the code, repair what the linter can, and write the generated tables of the documents.

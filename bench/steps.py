@@ -6,7 +6,6 @@ seal alone. CPU time hardly depends on what else the machine does. PostgreSQL's 
 
 import asyncio
 import gc
-import sys
 import time
 from collections import Counter
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
@@ -143,4 +142,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    main()

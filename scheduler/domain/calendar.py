@@ -13,7 +13,9 @@ from scheduler.errors import InvalidError
 FIRST_YEAR: Final = 1970
 LAST_YEAR: Final = 2100
 
-_LOCAL: Final = re.compile(r"\d{4}-\d\d-\d\dT(?:[01]\d|2[0-3]):[0-5]\d(?::[0-5]\d)?", re.ASCII)
+_LOCAL: Final = re.compile(
+    r"\d{4}-\d\d-\d\dT(?:[01]\d|2[0-3]):[0-5]\d(?::[0-5]\d(?:\.\d{3})?)?", re.ASCII
+)
 _MINUTE: Final = timedelta(minutes=1)
 _SECOND: Final = timedelta(seconds=1)
 # Some systems carry these copies: they count leap seconds or repeat what is there already.
@@ -55,7 +57,7 @@ class TimeOutOfRangeError(InvalidError):
 
 
 def parse_local(text: str) -> datetime:
-    """Read `2027-03-28T02:30`, with whole seconds if wanted, into a naive datetime.
+    """Read `2027-03-28T02:30`, with seconds and thousandths if wanted, into a naive datetime.
 
     Raises:
         TimeInvalidError: another form, a zone or offset, a fraction, 24:00, second 60, or no such day.
@@ -169,4 +171,6 @@ def _choices(earlier: datetime, later: datetime, place: ZoneInfo) -> list[dict[s
 
 
 def render_local(local: datetime) -> str:
+    if local.microsecond:
+        return local.isoformat(timespec="milliseconds")
     return local.isoformat(timespec="seconds" if local.second else "minutes")

@@ -49,6 +49,13 @@ class TestPostgres:
     def is_ours(self) -> bool:
         return self._given is None
 
+    @property
+    def pid(self) -> int:
+        """Of the postmaster."""
+        if self._process is None:
+            raise RuntimeError("start the server first")
+        return self._process.pid
+
     def start(self) -> None:
         """Start, or start again after `halt` or `kill` with the same data."""
         if not self.is_ours or self._process is not None:

@@ -150,6 +150,10 @@ class WebProcess:
         self._process.kill()
         self._process.wait()
 
+    @property
+    def pid(self) -> int:
+        return self._process.pid
+
     def end(self) -> int:
         self._process.terminate()
         return self._process.wait(_PATIENCE_S)

@@ -115,6 +115,15 @@ def local_in(now: datetime, seconds: float, zone_offset: timedelta = timedelta(0
 
 async def found_world(app: App, practice: PracticeNetwork) -> World:
     world = World(app, practice)
+    await found_ministry(world)
+    for code, mission, language in (("hq", "krv.hq", "en"), ("kyi", "krv.kyi", "uk")):
+        await connect(world, code, mission, language)
+    return world
+
+
+async def found_ministry(world: World) -> None:
+    """Missions, people and policy, and no account yet."""
+    app = world.app
     async with app.open_uow() as uow:
         await installation.install(
             uow,
@@ -159,9 +168,6 @@ async def found_world(app: App, practice: PracticeNetwork) -> World:
             missions_ = {m.code: m for m in await _missions(uow)}
             grant = NewGrant(person=code, mission=mission, role=role)
             await people.insert_bootstrap_grant(uow, person, missions_[mission], grant)
-    for code, mission, language in (("hq", "krv.hq", "en"), ("kyi", "krv.kyi", "uk")):
-        await connect(world, code, mission, language)
-    return world
 
 
 async def _missions(uow: UnitOfWork) -> list[Mission]:

@@ -1,0 +1,1 @@
+"""Measurements on this machine; `docs/measuring.md` says what each line means."""
