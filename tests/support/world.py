@@ -141,6 +141,11 @@ async def found_ministry(world: World) -> None:
             policy=POLICY,
             public_keys={},
         )
+    await _add_embassies(world)
+    await _add_people(world)
+
+
+async def _add_embassies(world: World) -> None:
     async with world.as_("bizjak") as (uow, actor):
         for code, zone, language in (
             ("krv.kyi", "Europe/Kyiv", "uk"),
@@ -155,7 +160,10 @@ async def found_ministry(world: World) -> None:
                 languages=(language,),
             )
             await people.add_mission(uow, actor, new)
-    async with app.open_uow() as uow:
+
+
+async def _add_people(world: World) -> None:
+    async with world.app.open_uow() as uow:
         for code, name, mission, role in (
             ("hocevar", "Tina Hočevar", "krv.hq", Role.OFFICER),
             ("zorc", "Petra Zorc", "krv.hq", Role.SUPERVISOR),

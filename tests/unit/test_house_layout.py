@@ -22,7 +22,6 @@ TOO_LONG = {
     "tests/integration/test_practice_mastodon.py": 616,
     "tests/integration/test_services_evidence.py": 435,
     "tests/integration/test_services_posts.py": 471,
-    "tests/support/world.py::found_world": 49,
 }
 
 
