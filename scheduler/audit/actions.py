@@ -74,6 +74,8 @@ class Action(StrEnum):
     DELIVERY_PREFLIGHT = "delivery.preflight"
     DELIVERY_PREFLIGHT_FAILED = "delivery.preflight_failed"
 
+    CAMPAIGN_ADD = "campaign.add"
+    CAMPAIGN_CLOSE = "campaign.close"
     POSTURE_STOP = "posture.stop"
     POSTURE_PROPOSE_RESUME = "posture.propose_resume"
     POSTURE_RESUME = "posture.resume"

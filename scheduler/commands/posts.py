@@ -43,6 +43,7 @@ _FIELDS: Final = {
     "mission": "mission",
     "author": "author.name",
     "class": "class",
+    "campaign": "campaign",
     "title": "title",
     "local time": "when.local",
     "zone": "when.zone",

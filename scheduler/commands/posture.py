@@ -15,6 +15,7 @@ _POSTURES: Final = {
     "in force": "in_force",
     "mission": "mission",
     "account": "account",
+    "campaign": "campaign",
     "language": "language",
     "but": "allowed_classes",
     "from": "starts_at",
@@ -52,6 +53,7 @@ spread_option = click.option(
 @click.option("--kind", default="stop", show_default=True, help="mourning, pre_election, freeze, …")
 @click.option("--mission", help="Only posts of this mission and below, and of their accounts.")
 @click.option("--account", help="Only this account, such as hq.mastodon.")
+@click.option("--campaign", help="Only posts of this campaign.")
 @click.option("--language", help="Only what is published in this language.")
 @click.option(
     "--except-class",

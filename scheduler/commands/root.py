@@ -30,6 +30,7 @@ _PARTS: Final[Mapping[str, str]] = {
     "approval": "approvals:approval",
     "delivery": "deliveries:delivery",
     "calendar": "calendar:calendar",
+    "campaign": "campaigns:campaign",
     "media": "media:media",
     "stop": "posture:stop",
     "resume": "posture:resume",

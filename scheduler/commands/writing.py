@@ -43,6 +43,7 @@ class Options(TypedDict):
     late_minutes: int | None
     until: str | None
     on_approval: bool | None
+    campaign: str | None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -118,6 +119,8 @@ def read_body(options: Options, current: Mapping[str, Any] | None) -> dict[str, 
         kept = {each["account"]: each["language"] for each in deliveries if each["language"]}
         chosen = {account: tag for account, tag in kept.items() if account in targets}
         body["languages"] = {**chosen, **dict(options["languages"])}
+    if options["campaign"] is not None:
+        body["campaign"] = options["campaign"] or None
     if options["on_approval"] is not None:
         body["schedule_on_approval"] = options["on_approval"]
     return body
@@ -278,6 +281,7 @@ _OPTIONS: Final = (
         multiple=True,
         help="The text that an account gets; default: the account's own language.",
     ),
+    click.option("--campaign", help="The campaign it is part of; '' for none."),
     click.option("--card-url", help="A link card: the address it leads to."),
     click.option("--card-title", help="What it is called."),
     click.option("--card-description", help="A sentence about it."),

@@ -104,6 +104,7 @@ def _departure(row: Row[Any], now: datetime) -> Departure:
         post_class=row.post_class,
         mission_paths=(row.post_path, row.account_path),
         account_id=row.account_id,
+        campaign_id=row.campaign_id,
         language=row.language or row.account_language,
         at=max(now, row.due_at or now),
     )
@@ -121,6 +122,7 @@ def _facts() -> Select[*tuple[Any, ...]]:
             col(Delivery.account_id),
             col(Post.title),
             col(Post.post_class),
+            col(Post.campaign_id),
             col(Mission.path).label("post_path"),
             col(Account.code),
             col(Account.language).label("account_language"),

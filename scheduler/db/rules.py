@@ -42,6 +42,7 @@ def restriction_of(posture: Posture, mission_path: str | None) -> Restriction:
         reason=posture.reason,
         mission_path=mission_path,
         account_id=posture.account_id,
+        campaign_id=posture.campaign_id,
         language=posture.language,
         allowed_classes=frozenset(posture.allowed_classes),
         starts_at=posture.starts_at,

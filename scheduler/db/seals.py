@@ -25,6 +25,7 @@ from scheduler.db.tables import (
     ApiToken,
     Attempt,
     Base,
+    Campaign,
     Comment,
     DataKey,
     Delivery,
@@ -96,6 +97,7 @@ RULES: Final[Mapping[type[Base], Rule]] = {
     DataKey: _rule(DataKey, kind="key"),
     SealedToken: _rule(SealedToken, kind="account", owner="account_id"),
     Media: _rule(Media, owner="sha256"),
+    Campaign: _rule(Campaign),
     Posture: _rule(Posture),
     Series: _rule(Series),
     Occurrence: _rule(Occurrence, kind="post", owner="post_id"),
@@ -122,6 +124,11 @@ RULES: Final[Mapping[type[Base], Rule]] = {
         ),
     ),
     Attempt: _rule(Attempt, without=("request",), kind="delivery", owner="delivery_id"),
+}
+#: Columns that came later stand in a digest only where they have a value: the digests of before stay true.
+_LATER: Final[Mapping[type[Base], tuple[str, ...]]] = {
+    Post: ("campaign_id",),
+    Posture: ("campaign_id",),
 }
 #: Rows of these are changed by who has locked them: what is in memory is what is in the database.
 _LOCKED: Final = (Post, Delivery, Attempt)
@@ -188,6 +195,9 @@ class RowSeals:
     def _digest(self, table: type[Base], values: dict[str, Any]) -> str:
         for name in _PARTS.keys() & values.keys():
             values[name] = _PARTS[name](values[name])
+        for name in _LATER.get(table, ()):
+            if values[name] is None:
+                del values[name]
         try:
             told = orjson.dumps([table.__tablename__, values], default=_plain, option=_OPTIONS)
         except orjson.JSONEncodeError as exc:

@@ -24,6 +24,7 @@ class Restriction:
     reason: str
     mission_path: str | None = None
     account_id: UUID | None = None
+    campaign_id: UUID | None = None
     language: str | None = None
     allowed_classes: frozenset[str] = frozenset()
     starts_at: datetime | None = None
@@ -31,8 +32,8 @@ class Restriction:
 
     @property
     def stops_everything(self) -> bool:
-        scope = (self.mission_path, self.account_id, self.language)
-        return scope == (None, None, None) and not self.allowed_classes
+        scope = (self.mission_path, self.account_id, self.campaign_id, self.language)
+        return not any(scope) and not self.allowed_classes
 
     def is_in_force(self, at: datetime) -> bool:
         begun = self.starts_at is None or self.starts_at <= at
@@ -42,10 +43,11 @@ class Restriction:
         """A mission's posture holds for its posts, wherever they go, and for its accounts, whoever writes."""
         if departure.post_class in self.allowed_classes or not self.is_in_force(departure.at):
             return False
-        mission, account = self.mission_path, self.account_id
+        mission, account, campaign = self.mission_path, self.account_id, self.campaign_id
         return (
             (mission is None or any(path.startswith(mission) for path in departure.mission_paths))
             and (account is None or account == departure.account_id)
+            and (campaign is None or campaign == departure.campaign_id)
             and (self.language is None or _is_within(departure.language, self.language))
         )
 
@@ -57,6 +59,7 @@ class Departure:
     post_class: str
     mission_paths: tuple[str, ...]  #: of the post's mission, and of the account's
     account_id: UUID | None
+    campaign_id: UUID | None
     language: str
     at: datetime
 

@@ -8,7 +8,7 @@ from uuid import UUID
 from sqlalchemy import select
 from sqlmodel import col
 
-from scheduler.db import persons
+from scheduler.db import campaigns, persons
 from scheduler.db.tables import ApiToken, Grant, Mission, Person
 from scheduler.db.uow import UnitOfWork
 from scheduler.domain import people
@@ -33,10 +33,11 @@ class Identity:
 
 @dataclass(frozen=True, slots=True)
 class Names:
-    """Persons and the codes of missions by id."""
+    """Persons, and the codes of missions and campaigns, by id."""
 
     persons: dict[UUID, Person]
     missions: dict[UUID, str]
+    campaigns: dict[UUID, str]
 
 
 async def identify(uow: UnitOfWork, actor: Actor) -> Identity:
@@ -84,7 +85,11 @@ async def find_grants(uow: UnitOfWork, actor: Actor) -> Sequence[tuple[Grant, Mi
 
 
 async def find_names(
-    uow: UnitOfWork, *, person_ids: Iterable[UUID | None] = (), mission_ids: Iterable[UUID] = ()
+    uow: UnitOfWork,
+    *,
+    person_ids: Iterable[UUID | None] = (),
+    mission_ids: Iterable[UUID] = (),
+    campaign_ids: Iterable[UUID | None] = (),
 ) -> Names:
     """Names to show beside ids; no permission is asked, because whoever sees the thing sees these."""
     wanted = {each for each in person_ids if each is not None}
@@ -95,4 +100,5 @@ async def find_names(
     return Names(
         persons={person.id: person for person in found},
         missions={row.id: row.code for row in codes},
+        campaigns=await campaigns.find_codes(uow, {each for each in campaign_ids if each}),
     )

@@ -87,6 +87,7 @@ async def _find_block(uow: UnitOfWork, parts: PostParts) -> Restriction | None:
         post_class=parts.post.post_class,
         mission_paths=(parts.mission.path,),
         account_id=None,
+        campaign_id=parts.post.campaign_id,
         language="",
         at=max(uow.now, parts.post.due_at or uow.now),
     )

@@ -9,9 +9,9 @@ from uuid import UUID
 from scheduler.audit.actions import Action
 from scheduler.canonical import JsonObject, sha256_hex
 from scheduler.clock import iso
-from scheduler.db import accounts, missions, postures, rules
+from scheduler.db import accounts, campaigns, missions, postures, rules
 from scheduler.db.postures import IN_FLIGHT, WAITING, Met
-from scheduler.db.tables import Account, Mission, Posture
+from scheduler.db.tables import Account, Campaign, Mission, Posture
 from scheduler.db.uow import UnitOfWork
 from scheduler.domain.people import Actor, Permission, PermissionDeniedError, ScopeDeniedError
 from scheduler.domain.posture import Restriction
@@ -63,6 +63,7 @@ class NewPosture:
     kind: str = "stop"
     mission: str | None = None  #: its code: posts of it and below, and what goes to their accounts
     account: str | None = None  #: its code
+    campaign: str | None = None  #: its code
     language: str | None = None
     allowed_classes: tuple[str, ...] = ()
     starts_at: datetime | None = None  #: None: at once
@@ -85,6 +86,7 @@ class _Scope:
 
     mission: Mission | None
     account: Account | None
+    campaign: Campaign | None
     set_from: Mission
 
 
@@ -185,7 +187,7 @@ def require_reason(reason: str) -> None:
 
 async def _find_scope(uow: UnitOfWork, actor: Actor, new: NewPosture) -> _Scope:
     """Look up what is named; the permission is needed for each of it, or for everything at the headquarters."""
-    mission = account = owner = None
+    mission = account = campaign = owner = None
     if new.mission is not None:
         mission = await missions.get_by_code(uow, actor, new.mission)
         actor.require(Permission.STOP, mission.path, now=uow.now)
@@ -195,12 +197,16 @@ async def _find_scope(uow: UnitOfWork, actor: Actor, new: NewPosture) -> _Scope:
             raise NotFoundError(f"no account {new.account}")
         account = await accounts.get(uow, actor, found[0].id, needs=Permission.STOP)
         owner = await uow.session.get_one(Mission, account.mission_id)
+    if new.campaign is not None:
+        campaign, leading = await campaigns.get_by_code(uow, actor, new.campaign)
+        actor.require(Permission.STOP, leading.path, now=uow.now)
+        owner = owner or leading
     place = mission or owner
     if place is None:
         set_from = await require_at_the_top(uow, actor, Permission.STOP)
     else:
         set_from = await _find_highest(uow, actor, place)
-    return _Scope(mission=mission, account=account, set_from=set_from)
+    return _Scope(mission=mission, account=account, campaign=campaign, set_from=set_from)
 
 
 async def _find_highest(uow: UnitOfWork, actor: Actor, place: Mission) -> Mission:
@@ -220,6 +226,7 @@ def _build(uow: UnitOfWork, actor: Actor, reason: str, new: NewPosture, scope: _
         reason=reason,
         mission_id=None if scope.mission is None else scope.mission.id,
         account_id=None if scope.account is None else scope.account.id,
+        campaign_id=None if scope.campaign is None else scope.campaign.id,
         language=new.language,
         allowed_classes=sorted(set(new.allowed_classes)),
         starts_at=starts_at,
@@ -237,6 +244,7 @@ async def _refuse_repeated(uow: UnitOfWork, new: Restriction) -> None:
             each.kind == new.kind
             and each.mission_path == new.mission_path
             and each.account_id == new.account_id
+            and each.campaign_id == new.campaign_id
             and each.language == new.language
             and each.allowed_classes == new.allowed_classes
         )
@@ -292,10 +300,12 @@ async def _find_place(uow: UnitOfWork, posture: Posture) -> Mission:
 
 
 async def _find_path(uow: UnitOfWork, posture: Posture) -> str | None:
-    """The path of the mission it holds for, or of its account's; None for all."""
+    """The path of the mission it holds for, or of its account's or campaign's; None for all."""
     mission_id = posture.mission_id
     if mission_id is None and posture.account_id is not None:
         mission_id = (await uow.session.get_one(Account, posture.account_id)).mission_id
+    if mission_id is None and posture.campaign_id is not None:
+        mission_id = (await uow.session.get_one(Campaign, posture.campaign_id)).mission_id
     if mission_id is None:
         return None
     return (await uow.session.get_one(Mission, mission_id)).path
@@ -310,7 +320,11 @@ def _concerns(actor: Actor, path: str | None) -> bool:
 
 def _tell(receipt: StopReceipt) -> JsonObject:
     posture = receipt.posture
-    scope = {"mission": posture.mission_id, "account": posture.account_id}
+    scope = {
+        "mission": posture.mission_id,
+        "account": posture.account_id,
+        "campaign": posture.campaign_id,
+    }
     times = {"from": posture.starts_at, "until": posture.ends_at}
     return {
         "kind": posture.kind,

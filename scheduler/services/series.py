@@ -232,6 +232,7 @@ def _copy(actor: Actor, source: Post, made: Series, moment: Moment, now: datetim
         not_after=None if window is None else moment.due_at + window,
         schedule_on_approval=source.schedule_on_approval,
         link_card=source.link_card,
+        campaign_id=source.campaign_id,
         created_at=now,
         updated_at=now,
     )

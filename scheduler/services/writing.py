@@ -19,6 +19,7 @@ from scheduler.domain.lateness import DEFAULT_LATE_MINUTES, MOST_LATE_MINUTES
 from scheduler.domain.people import Actor, Permission
 from scheduler.domain.text import check_text
 from scheduler.errors import ForbiddenError, InvalidError
+from scheduler.services import campaigns
 
 _MOST_TARGETS: Final = 100
 #: A person may still be typing when the minute passes; the late rule judges the rest.
@@ -81,6 +82,7 @@ class Writing:
     when: When | None = None
     link_card: dict[str, str] | None = None
     schedule_on_approval: bool | None = None
+    campaign: str | None = None  #: its code; empty: none
 
 
 def require_on_targets(
@@ -109,6 +111,8 @@ async def write(
     uow: UnitOfWork, actor: Actor, post: Post, mission: Mission, writing: Writing
 ) -> None:
     _write_fields(post, writing)
+    if writing.campaign is not None:
+        await campaigns.choose(uow, post, mission, writing.campaign)
     if writing.when is not None:
         _set_time(post, mission, writing.when, uow.now)
     if writing.texts is not None:

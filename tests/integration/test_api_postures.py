@@ -81,6 +81,7 @@ async def test_a_posture_with_a_scope_and_a_time_stops_not_everything(api: Api) 
         "in_force": False,
         "mission": "krv.kyi",
         "account": "kyi.mastodon",
+        "campaign": None,
         "language": "uk",
         "allowed_classes": ["condolence", "consular_alert"],
         "starts_at": "2090-05-31T22:00:00Z",
@@ -103,7 +104,7 @@ async def test_a_posture_of_a_bad_form_is_refused(api: Api) -> None:
         ("kind", ""),
         ("starts_at", "2090-06-01T00:00:00"),
         ("allowed_classes", ["Consular Alert"]),
-        ("campaign", "bridge"),
+        ("topic", "bridge"),
     ):
         refused = await api.as_("zorc").post("/posture/stop", {"reason": "why", field: value})
         assert refused.status == 422, field

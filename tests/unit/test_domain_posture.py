@@ -18,6 +18,7 @@ NOON = datetime(2027, 4, 1, 12, 0, tzinfo=UTC)
 TICK = timedelta(microseconds=1)
 HQ, KYI, CONSULATE, TYO = "/a1/", "/a1/b2/", "/a1/b2/c3/", "/a1/d4/"
 HQ_ACCOUNT, KYI_ACCOUNT = UUID(int=1), UUID(int=2)
+BRIDGE, HARVEST = UUID(int=3), UUID(int=4)
 
 
 def _posture(number: int = 7, **fields: object) -> Restriction:
@@ -30,6 +31,7 @@ def _departure(**fields: object) -> Departure:
         "post_class": "routine",
         "mission_paths": (KYI, KYI),
         "account_id": KYI_ACCOUNT,
+        "campaign_id": BRIDGE,
         "language": "uk",
         "at": NOON,
     }
@@ -51,6 +53,11 @@ GUEST = {"mission_paths": (KYI, HQ), "account_id": HQ_ACCOUNT}  # and the other 
         ({"allowed_classes": {"consular_alert"}}, {}, True),
         ({"allowed_classes": {"consular_alert"}}, ALERT, False),
         ({"allowed_classes": {"consular"}}, ALERT, True),
+        # a campaign
+        ({"campaign_id": BRIDGE}, {}, True),
+        ({"campaign_id": HARVEST}, {}, False),
+        ({"campaign_id": BRIDGE}, {"campaign_id": None}, False),
+        ({"campaign_id": BRIDGE, "language": "en"}, {}, False),
         # a mission, what is below it, its posts elsewhere and its accounts
         ({"mission_path": KYI}, {}, True),
         ({"mission_path": HQ}, {}, True),

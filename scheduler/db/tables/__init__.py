@@ -10,6 +10,7 @@ from scheduler.db.tables.log import AuditHead, AuditLeaf, AuditNode, AuditOutbox
 from scheduler.db.tables.organisation import (
     Account,
     ApiToken,
+    Campaign,
     DataKey,
     Enrolment,
     Grant,
@@ -43,6 +44,7 @@ __all__ = [
     "AuditNode",
     "AuditOutbox",
     "Base",
+    "Campaign",
     "Checkpoint",
     "Comment",
     "DataKey",

@@ -10,6 +10,7 @@ from sqlalchemy import (
     Index,
     Integer,
     UniqueConstraint,
+    Uuid,
     text,
 )
 from sqlmodel import Field
@@ -187,6 +188,18 @@ class Media(Base, table=True):
     created_at: datetime = time()
 
 
+class Campaign(Base, table=True):
+    """Posts of several missions with one aim; a closed one takes no more posts."""
+
+    id: UUID = new_key()
+    code: str = Field(unique=True)
+    title: str
+    mission_id: UUID = ref("mission.id", index=True)
+    created_by: UUID = ref("person.id")
+    created_at: datetime = time()
+    closed_at: datetime | None = time_or_none()
+
+
 class Posture(Base, table=True):
     """What may not leave, set by a person and ended by time or by another person.
 
@@ -199,6 +212,7 @@ class Posture(Base, table=True):
     reason: str
     mission_id: UUID | None = ref("mission.id", null=True)
     account_id: UUID | None = ref("account.id", null=True)
+    campaign_id: UUID | None = Field(default=None, sa_column=Column(Uuid()))
     language: str | None = None
     allowed_classes: list[str] = json_()
     starts_at: datetime | None = time_or_none()

@@ -38,6 +38,7 @@ class PostLine(Answer):
     id: UUID
     mission: str
     author: PersonRef
+    campaign: str | None
     title: str
     post_class: Annotated[str, Field(alias="class")]
     state: PostState
@@ -158,6 +159,7 @@ async def build_lines(uow: UnitOfWork, found: Sequence[Post]) -> list[PostLine]:
         uow,
         person_ids=[post.author_id for post in found],
         mission_ids=[post.mission_id for post in found],
+        campaign_ids=[post.campaign_id for post in found],
     )
     return [PostLine(**_line(post, names)) for post in found]
 
@@ -167,7 +169,10 @@ async def build_post(uow: UnitOfWork, kit: Kit, actor: Actor, post_id: UUID) -> 
     seen = await inspection.inspect(uow, kit, actor, post_id)
     post = seen.parts.post
     names = await directory.find_names(
-        uow, person_ids=[post.author_id], mission_ids=[post.mission_id]
+        uow,
+        person_ids=[post.author_id],
+        mission_ids=[post.mission_id],
+        campaign_ids=[post.campaign_id],
     )
     return PostAnswer(
         **_line(post, names),
@@ -245,6 +250,7 @@ def _line(post: Post, names: Names) -> dict[str, Any]:
         "id": post.id,
         "mission": names.missions[post.mission_id],
         "author": PersonRef.of(names.persons[post.author_id]),
+        "campaign": None if post.campaign_id is None else names.campaigns[post.campaign_id],
         "title": post.title,
         "post_class": post.post_class,
         "state": PostState(post.state),

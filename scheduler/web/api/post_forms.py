@@ -67,6 +67,7 @@ class WritingBody(Input):
     when: WhenBody | None = None
     link_card: LinkCardBody | None = None
     schedule_on_approval: bool | None = None
+    campaign: Code | None = None
 
     def as_writing(self) -> Writing:
         return Writing(
@@ -79,6 +80,7 @@ class WritingBody(Input):
             when=None if self.when is None else When(**dict(self.when)),
             link_card=self._read_card(),
             schedule_on_approval=self.schedule_on_approval,
+            campaign=self._read_campaign(),
         )
 
     def _read_card(self) -> dict[str, str] | None:
@@ -86,6 +88,10 @@ class WritingBody(Input):
         if self.link_card is not None:
             return self.link_card.model_dump()
         return {} if "link_card" in self.model_fields_set else None
+
+    def _read_campaign(self) -> str | None:
+        """Left out: as it is; `null`: none."""
+        return self.campaign or ("" if "campaign" in self.model_fields_set else None)
 
 
 class DraftBody(WritingBody):

@@ -18,6 +18,7 @@ from scheduler.errors import NotFoundError
 from scheduler.policy.evaluation import Outcome
 from scheduler.policy.rules import Effect
 from scheduler.services import approvals, explaining, posts
+from scheduler.services.campaigns import CampaignClosedError, CampaignUnknownError
 from scheduler.services.judging import PolicyBlockedError
 from scheduler.services.posts import DeliveryStartedError, RevisionStaleError, TargetsMissingError
 from scheduler.services.rendering import ContentUnfitError, MediaUnknownError, TextMissingError
@@ -154,6 +155,8 @@ _WRITING: Final = (
     TextTagError,
     AccountUnknownError,
     TargetsTooManyError,
+    CampaignUnknownError,
+    CampaignClosedError,
     TimeInvalidError,
     TimePastError,
     LocalTimeGapError,

@@ -6,6 +6,7 @@ from uuid import UUID
 
 from pydantic import Field, StringConstraints
 
+from scheduler.db import campaigns
 from scheduler.db.postures import Met
 from scheduler.db.tables import Account, Posture
 from scheduler.domain.delivery_flow import DeliveryState
@@ -39,6 +40,7 @@ class StopBody(Input):
     kind: Kind = "stop"
     mission: Code | None = None
     account: Code | None = None
+    campaign: Code | None = None
     language: Language | None = None
     allowed_classes: Annotated[tuple[PostClass, ...], Field(max_length=40)] = ()
     starts_at: Instant | None = None
@@ -64,6 +66,7 @@ class PostureAnswer(Answer):
     in_force: bool  #: else it is announced
     mission: str | None
     account: str | None
+    campaign: str | None
     language: str | None
     allowed_classes: list[str]
     starts_at: datetime
@@ -222,6 +225,11 @@ async def _answer(step: Step, posture: Posture, restriction: Restriction) -> Pos
         in_force=restriction.is_in_force(uow.now),
         mission=None if mission is None else names.missions[mission],
         account=None if account is None else (await uow.session.get_one(Account, account)).code,
+        campaign=(
+            None
+            if posture.campaign_id is None
+            else await campaigns.find_code(uow, posture.campaign_id)
+        ),
         language=posture.language,
         allowed_classes=posture.allowed_classes,
         starts_at=posture.starts_at or posture.started_at,
