@@ -53,7 +53,8 @@ class Capabilities:
     settle: timedelta  #: how long after the timeout an effect may still appear
     publish_timeout: timedelta
     media_lifetime: timedelta  #: how long an uploaded, unused media reference stays good
-    quotas: tuple[Quota, ...]
+    quotas: tuple[Quota, ...]  #: of each account
+    shared_quotas: tuple[Quota, ...] = ()  #: of all our accounts on one server together
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

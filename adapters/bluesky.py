@@ -80,6 +80,8 @@ class BlueskyAdapter:
             Quota(limit=1666, per=timedelta(hours=1)),
             Quota(limit=11_666, per=timedelta(hours=24)),
         ),
+        # 3,000 requests in five minutes from one address; a post with its read-back takes three.
+        shared_quotas=(Quota(limit=1_000, per=timedelta(minutes=5)),),
     )
 
     def __init__(self, http: PlatformHttp) -> None:

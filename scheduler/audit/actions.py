@@ -25,6 +25,7 @@ class Action(StrEnum):
     ACCOUNT_PAUSE = "account.pause"
     ACCOUNT_RESUME = "account.resume"
     ACCOUNT_REMOVE = "account.remove"
+    ACCOUNT_SPACING = "account.spacing"
     ACCOUNT_EXPIRY = "account.expiry"
     ACCOUNT_EXPIRING = "account.expiring"
 

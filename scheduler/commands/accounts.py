@@ -24,6 +24,7 @@ _COLUMNS: Final = {
     "platform": "platform",
     "handle": "handle",
     "language": "language",
+    "spacing (s)": "spacing_s",
     "checked": "checked_at",
     "sign-in ends": "sign_in_ends_at",
     "reason": "state_reason",
@@ -139,6 +140,20 @@ def expiry(api: Api, *, account: str, ends: str | None, never: bool, as_json: bo
     if (ends is None) is not never:
         raise click.UsageError("say when: --ends 2027-05-01T00:00+02:00, or --never")
     found = api.post(f"/accounts/{_find_id(api, account)}/expiry", {"ends_at": ends})
+    show_fields(found, _COLUMNS, as_json=as_json)
+
+
+@account.command()
+@_account
+@click.argument("seconds", type=click.IntRange(0, 24 * 3600))
+@json_option
+@needs_api
+def spacing(api: Api, *, account: str, seconds: int, as_json: bool) -> None:
+    """Keep so many SECONDS between an account's posts; 0: none. A consular alert does not wait.
+
+    Example: chancery account spacing hq.mastodon 120
+    """
+    found = api.post(f"/accounts/{_find_id(api, account)}/spacing", {"seconds": seconds})
     show_fields(found, _COLUMNS, as_json=as_json)
 
 

@@ -21,6 +21,7 @@ from scheduler.db.uow import UnitOfWork
 class NewAttempt:
     id: UUID
     delivery_id: UUID
+    account_id: UUID
     number: int
     part: int
     fence: int

@@ -5,16 +5,13 @@ from datetime import datetime
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import and_, exists, func, or_, select
+from sqlalchemy import and_, exists, func, select
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlmodel import col
 
-from scheduler.db.tables import Account, Attempt, Delivery, Post, Preflight
+from scheduler.db.tables import Account, Delivery, Post, Preflight
 from scheduler.db.uow import UnitOfWork
 from scheduler.domain.delivery_flow import DeliveryState
-
-#: What may be public, or is.
-_COUNTED = ("sent", "found", "unknown")
 
 
 async def find_due(
@@ -137,23 +134,12 @@ async def find_by_posts(
     return found
 
 
-async def count_near(uow: UnitOfWork, account_id: UUID, start: datetime, end: datetime) -> int:
-    """Posts of an account in a span of time: those that are or may be public, and those that are due."""
-    tried = (
-        select(func.count())
-        .select_from(Attempt)
-        .join(Delivery, col(Delivery.id) == col(Attempt.delivery_id))
-        .where(
-            col(Delivery.account_id) == account_id,
-            col(Attempt.started_at) > start,
-            or_(col(Attempt.outcome).in_(_COUNTED), col(Attempt.outcome).is_(None)),
-        )
-    )
-    due = select(func.count()).where(
+async def count_due(uow: UnitOfWork, account_id: UUID, start: datetime, end: datetime) -> int:
+    """Posts of an account that are due in a span of time."""
+    query = select(func.count()).where(
         col(Delivery.account_id) == account_id,
         col(Delivery.state) == DeliveryState.READY,
         col(Delivery.wake_at) > start,
         col(Delivery.wake_at) <= end,
     )
-    counts = [(await uow.session.execute(query)).scalar_one() for query in (tried, due)]
-    return sum(counts)
+    return int((await uow.session.execute(query)).scalar_one())

@@ -123,7 +123,9 @@ RULES: Final[Mapping[type[Base], Rule]] = {
             "sent_at",
         ),
     ),
-    Attempt: _rule(Attempt, without=("request",), kind="delivery", owner="delivery_id"),
+    Attempt: _rule(
+        Attempt, without=("request", "account_id"), kind="delivery", owner="delivery_id"
+    ),
 }
 #: Columns that came later stand in a digest only where they have a value: the digests of before stay true.
 _LATER: Final[Mapping[type[Base], tuple[str, ...]]] = {

@@ -182,6 +182,14 @@ async def resume(uow: UnitOfWork, actor: Actor, account_id: UUID, *, reason: str
     return account
 
 
+async def set_spacing(uow: UnitOfWork, actor: Actor, account_id: UUID, *, seconds: int) -> Account:
+    """Keep so many seconds between the account's posts; 0: none."""
+    account = await accounts.get(uow, actor, account_id, needs=Permission.MANAGE)
+    account.spacing_s = seconds
+    uow.record(Action.ACCOUNT_SPACING, _subject(account), actor=actor, detail={"seconds": seconds})
+    return account
+
+
 async def remove(uow: UnitOfWork, actor: Actor, account_id: UUID, *, reason: str) -> Account:
     """Disconnect for good: its keys are destroyed, its past stays on record."""
     await rules.enter_gate(uow, exclusive=True)

@@ -5,11 +5,13 @@ from dataclasses import dataclass
 from datetime import datetime
 from uuid import UUID
 
+from scheduler.clock import iso
 from scheduler.db import deliveries, posts
 from scheduler.db.tables import Account, Delivery, Post
 from scheduler.db.uow import UnitOfWork
 from scheduler.domain.delivery_flow import DeliveryMove, DeliveryState
 from scheduler.domain.lateness import Timing
+from scheduler.domain.pace import Wait
 from scheduler.domain.post_flow import PostMove
 from scheduler.services.release import Obstacle
 
@@ -41,13 +43,23 @@ async def locked(uow: UnitOfWork, claimed: Claimed) -> tuple[Delivery, Account]:
     return delivery, account
 
 
-async def turn_away(uow: UnitOfWork, claimed: Claimed, why: Obstacle | Timing) -> None:
+async def turn_away(uow: UnitOfWork, claimed: Claimed, why: Obstacle | Timing | Wait) -> None:
     """Do with a delivery what follows from the reason why it must not leave now."""
     delivery, _ = await locked(uow, claimed)
     post = await uow.session.get_one(Post, delivery.post_id)
     match why:
         case Obstacle():
             await hold(uow, delivery, why)
+        case Wait():
+            await deliveries.move(
+                uow,
+                delivery,
+                DeliveryMove.UNCLAIM,
+                detail={"code": why.code, "why": why.message, "again": iso(why.until)},
+                reason=f"{why.code}: {why.message}; again at {iso(why.until)}",
+                fence=delivery.fence + 1,
+                wake_at=why.until,
+            )
         case Timing.LATE:
             late = f"more than {post.late_minutes} minutes after its time"
             await hold(uow, delivery, Obstacle(code="late", message=late))

@@ -12,7 +12,7 @@ from uuid import UUID
 
 from adapters.base import Credentials, Profile
 from scheduler.audit.actions import Action
-from scheduler.db import posts, preflights, sign_ins
+from scheduler.db import paces, posts, preflights, sign_ins
 from scheduler.db.posts import PostParts
 from scheduler.db.tables import Account, Delivery, Media, Post
 from scheduler.db.uow import UnitOfWork
@@ -135,7 +135,9 @@ async def _find_quota(
     except (ValueError, KeyError, TypeError):
         return []  # as above
     for quota in kit.platform(account.platform).capabilities.quotas:
-        used = more_parts + await preflights.count_near(uow, account.id, due - quota.per, due)
+        start = due - quota.per
+        used = more_parts + await paces.count_tried(uow, account.id, start)
+        used += await preflights.count_due(uow, account.id, start, due)
         if used > quota.limit:
             span = f"{quota.per.total_seconds() / 3600:.0f} h"
             message = f"it would be post {used} of {quota.limit} that the platform takes in {span}"

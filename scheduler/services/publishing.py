@@ -7,7 +7,7 @@ committed before the first byte leaves, and every write carries the fence of the
 import hashlib
 import hmac
 import json
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Sequence
 from dataclasses import asdict, dataclass
 from datetime import datetime, timedelta
 from typing import Any, Final, TypeVar
@@ -25,8 +25,9 @@ from scheduler.db.uow import UnitOfWork
 from scheduler.domain.content import idempotency_key
 from scheduler.domain.delivery_flow import DeliveryMove, DeliveryState
 from scheduler.domain.lateness import Timing
+from scheduler.domain.pace import Wait
 from scheduler.ids import new_id
-from scheduler.services import release, rendering, secrets
+from scheduler.services import pacing, release, rendering, secrets
 from scheduler.services.holds import Claimed, locked
 from scheduler.services.kit import Kit
 from scheduler.services.release import Bench, Clearance, Obstacle, approved_due, due
@@ -42,7 +43,7 @@ CLAIM_LEASE: Final = timedelta(seconds=45)
 Asked = TypeVar("Asked")
 Told = TypeVar("Told")
 #: Why a delivery does not leave now.
-Refusal = Obstacle | Timing
+Refusal = Obstacle | Timing | Wait
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -110,7 +111,7 @@ async def prepare(
     sealed = await accounts.find_all_sealed(uow, in_use)
     planned: list[PlannedMove] = []
 
-    def one(claimed: Claimed) -> Work | Refusal:
+    async def one(claimed: Claimed) -> Work | Refusal:
         case = _case(bench, claimed)
         verdict = bench.judge(case)
         if not isinstance(verdict, Clearance) and verdict is not Timing.EARLY:
@@ -121,7 +122,7 @@ async def prepare(
             planned.append(moves.plan(uow, case.delivery, DeliveryMove.PREPARE))
         return work
 
-    told = _each(claims, one)
+    told = await _each(claims, one)
     await moves.write(uow, planned)
     return told
 
@@ -138,12 +139,14 @@ def _case(bench: Bench, claimed: Claimed) -> Case:
     return bench.cases[claimed.delivery_id]
 
 
-def _each(asked: Sequence[Asked], one: Callable[[Asked], Told]) -> list[Told | Exception]:
+async def _each(
+    asked: Sequence[Asked], one: Callable[[Asked], Awaitable[Told]]
+) -> list[Told | Exception]:
     """The answer to each; what breaks one delivery is its own answer and does not stop the others."""
     told: list[Told | Exception] = []
     for each in asked:
         try:
-            told.append(one(each))
+            told.append(await one(each))
         except Exception as exc:  # noqa: BLE001 - it is raised to whoever has this delivery in hand
             told.append(exc)
     return told
@@ -215,15 +218,19 @@ async def intend(
     """
     await rules.enter_gate(uow, exclusive=False)
     bench = await _load(uow, [work.claimed for work, _ in ready])
+    pace = await pacing.load(uow, kit, bench.cases.values())
     planned: list[PlannedMove] = []
     made: list[NewAttempt] = []
 
-    def one(asked: tuple[Work, bytes]) -> Intent | Refusal:
+    async def one(asked: tuple[Work, bytes]) -> Intent | Refusal:
         work, body = asked
         case = _case(bench, work.claimed)
         verdict = bench.judge(case)
         if not isinstance(verdict, Clearance):
             return verdict
+        if (wait := await pace.find_wait(case)) is not None:
+            return wait
+        pace.spend(case)
         timeout = kit.platform(work.platform).capabilities.publish_timeout
         attempt = _build_attempt(work, case.delivery, body, uow.now, timeout)
         planned.append(_plan_intent(uow, case.delivery, attempt, verdict))
@@ -237,7 +244,7 @@ async def intend(
             record_before_s=uow.asked_at_s + (timeout + LEASE_MARGIN).total_seconds(),
         )
 
-    told = _each(ready, one)
+    told = await _each(ready, one)
     await attempts.add_all(uow, made)
     await moves.write(uow, planned)
     return told
@@ -271,6 +278,7 @@ def _build_attempt(
     return NewAttempt(
         id=new_id(),
         delivery_id=delivery.id,
+        account_id=delivery.account_id,
         number=delivery.attempts + 1,
         part=work.part,
         fence=delivery.fence,

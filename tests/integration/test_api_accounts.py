@@ -200,3 +200,17 @@ async def test_an_admin_tells_when_a_token_ends_and_everybody_sees_it(api: Api) 
     assert (await api.as_("bizjak").post(path, {"ends_at": "2027-05-01"})).code == "body_invalid"
     taken_back = await api.as_("bizjak").post(path, {"ends_at": None})
     assert taken_back.of(200)["sign_in_ends_at"] is None
+
+
+async def test_the_distance_between_an_accounts_posts_is_set_by_who_manages_it(api: Api) -> None:
+    [account] = [
+        each
+        for each in (await api.as_("bizjak").get("/accounts")).of(200)["items"]
+        if each["code"] == "hq.mastodon"
+    ]
+    path = f"/accounts/{account['id']}/spacing"
+    assert account["spacing_s"] == 0
+    assert (await api.as_("hocevar").post(path, {"seconds": 60})).code == "permission_denied"
+    for seconds in (-1, 86_401, 1.5, None):
+        assert (await api.as_("bizjak").post(path, {"seconds": seconds})).status == 422, seconds
+    assert (await api.as_("bizjak").post(path, {"seconds": 60})).of(200)["spacing_s"] == 60

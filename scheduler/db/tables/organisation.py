@@ -123,6 +123,7 @@ class Account(Base, table=True):
     software: str
     language: str
     limits: dict[str, int] = json_()
+    spacing_s: int = Field(default=0, sa_column=Column(Integer, nullable=False, server_default="0"))
     state: str = "active"
     state_reason: str = ""
     created_at: datetime = time()

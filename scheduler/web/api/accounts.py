@@ -10,6 +10,7 @@ from scheduler.db import accounts as rows
 from scheduler.db import sign_ins as sign_in_rows
 from scheduler.db.tables import Account
 from scheduler.db.uow import UnitOfWork
+from scheduler.domain.pace import MOST_SPACING
 from scheduler.domain.people import Permission
 from scheduler.errors import NotFoundError
 from scheduler.services import accounts, directory, sign_ins
@@ -51,6 +52,10 @@ class ExpiryBody(Input):
     ends_at: Instant | None
 
 
+class SpacingBody(Input):
+    seconds: Annotated[int, Field(ge=0, le=int(MOST_SPACING.total_seconds()))]
+
+
 class AccountAnswer(Answer):
     id: UUID
     code: str
@@ -64,6 +69,7 @@ class AccountAnswer(Answer):
     software: str
     language: str
     limits: dict[str, int]
+    spacing_s: int  #: between two posts; 0: none
     state: Literal["active", "paused", "removed"]
     state_reason: str
     created_at: datetime
@@ -132,6 +138,13 @@ async def set_expiry(step: Step, body: ExpiryBody) -> AccountAnswer:
     return await _with_mission(step.uow, account)
 
 
+async def set_spacing(step: Step, body: SpacingBody) -> AccountAnswer:
+    """Keep a distance between the account's posts; a consular alert does not wait for it."""
+    account_id = step.uuid("account_id")
+    account = await accounts.set_spacing(step.uow, step.actor, account_id, seconds=body.seconds)
+    return await _with_mission(step.uow, account)
+
+
 async def remove_account(step: Step, body: ReasonBody) -> None:
     """Disconnect for good: its keys are destroyed, its past stays on record."""
     await accounts.remove(step.uow, step.actor, step.uuid("account_id"), reason=body.reason)
@@ -190,5 +203,6 @@ ROUTES: Final[tuple[Route, ...]] = (
         errors=(NotFoundError, AccountStateError),
     ),
     post("/accounts/{account_id}/expiry", set_expiry, _NEEDS, errors=(NotFoundError,)),
+    post("/accounts/{account_id}/spacing", set_spacing, _NEEDS, errors=(NotFoundError,)),
     delete("/accounts/{account_id}", remove_account, _NEEDS, errors=(NotFoundError,)),
 )
