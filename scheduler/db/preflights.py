@@ -1,14 +1,14 @@
 """Queries of the pre-flight: what is soon due and unchecked, and what was found."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
-from typing import Any
 from uuid import UUID
 
 from sqlalchemy import and_, exists, func, select
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlmodel import col
 
+from scheduler.db import rows
 from scheduler.db.tables import Account, Delivery, Post, Preflight
 from scheduler.db.uow import UnitOfWork
 from scheduler.domain.delivery_flow import DeliveryState
@@ -42,38 +42,58 @@ async def find_due(
     return (await uow.session.execute(query)).all()
 
 
-async def is_waiting(uow: UnitOfWork, delivery_id: UUID, revision: int) -> bool:
-    """Whether the delivery still waits for its time, in this revision."""
+async def find_waiting(uow: UnitOfWork, delivery_ids: Iterable[UUID]) -> set[tuple[UUID, int]]:
+    """Those of the deliveries that still wait for their time, with their posts' revisions of now."""
     query = (
-        select(col(Delivery.id))
+        select(col(Delivery.id), col(Post.revision))
         .join(Post, col(Post.id) == col(Delivery.post_id))
         .where(
-            col(Delivery.id) == delivery_id,
-            col(Delivery.state) == DeliveryState.READY,
-            col(Post.revision) == revision,
+            rows.among(col(Delivery.id), delivery_ids), col(Delivery.state) == DeliveryState.READY
         )
     )
-    return (await uow.session.scalars(query)).one_or_none() is not None
+    return {(row.id, row.revision) for row in await uow.session.execute(query)}
 
 
-async def add(
-    uow: UnitOfWork, delivery_id: UUID, revision: int, problems: list[dict[str, Any]]
-) -> bool:
-    """Keep what was found; False when another worker has been faster."""
+async def add_all(
+    uow: UnitOfWork, found: Mapping[tuple[UUID, int], list[dict[str, str]]]
+) -> set[tuple[UUID, int]]:
+    """Keep the problems by delivery and revision; answers those that no other worker had kept before."""
+    if not found:
+        return set()
     build = postgresql if uow.session.get_bind().dialect.name == "postgresql" else sqlite
+    values = [
+        {
+            "delivery_id": delivery_id,
+            "revision": revision,
+            "at": uow.now,
+            "ok": not problems,
+            "problems": problems,
+        }
+        for (delivery_id, revision), problems in sorted(found.items())
+    ]
     added = await uow.session.execute(
         build.insert(Preflight)
-        .values(
-            delivery_id=delivery_id,
-            revision=revision,
-            at=uow.now,
-            ok=not problems,
-            problems=problems,
-        )
         .on_conflict_do_nothing()
-        .returning(col(Preflight.delivery_id))
+        .returning(col(Preflight.delivery_id), col(Preflight.revision)),
+        values,
     )
-    return added.one_or_none() is not None
+    return {(row.delivery_id, row.revision) for row in added}
+
+
+async def count_waiting(
+    uow: UnitOfWork, account_ids: Iterable[UUID], until: datetime
+) -> dict[UUID, int]:
+    """How many posts of each account wait for a time until then."""
+    query = (
+        select(col(Delivery.account_id), func.count().label("amount"))
+        .where(
+            rows.among(col(Delivery.account_id), account_ids),
+            col(Delivery.state) == DeliveryState.READY,
+            col(Delivery.wake_at) <= until,
+        )
+        .group_by(col(Delivery.account_id))
+    )
+    return {row.account_id: row.amount for row in await uow.session.execute(query)}
 
 
 async def find_for(uow: UnitOfWork, delivery_ids: Iterable[UUID]) -> dict[UUID, Preflight]:

@@ -38,14 +38,14 @@ class Budget:
 
         A thread is counted whole before it begins. As long as half of a common budget is left, nobody's share is asked.
         """
-        if urgent:
-            return self.used + parts - self.limit
-        over_all = self.used + parts - (self.limit - self.reserve)
-        if self.missions == 1 or 2 * self.used < self.limit:
+        limit = self.open_to(urgent=urgent)
+        over_all = self.used + parts - limit
+        if urgent or self.missions == 1 or 2 * self.used < self.limit:
             return over_all
-        return max(
-            over_all, self.mine + parts - max(1, (self.limit - self.reserve) // self.missions)
-        )
+        return max(over_all, self.mine + parts - max(1, limit // self.missions))
+
+    def open_to(self, *, urgent: bool) -> int:
+        return self.limit if urgent else self.limit - self.reserve
 
     @property
     def reserve(self) -> int:

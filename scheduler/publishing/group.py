@@ -2,10 +2,11 @@
 
 import asyncio
 from collections.abc import Awaitable, Callable, Sequence
+from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass, field
 from typing import Final, Generic, TypeVar
 
-from scheduler.db.uow import DatabaseUnavailableError, UnitOfWork, UnitOfWorkFactory
+from scheduler.db.uow import DatabaseUnavailableError, UnitOfWork
 
 Asked = TypeVar("Asked")
 Told = TypeVar("Told")
@@ -33,7 +34,7 @@ class GroupCommit(Generic[Asked, Told]):
     the many come one by one, as answers of platforms do, `gather_s` lets a group after a large one wait for more.
     """
 
-    open_uow: UnitOfWorkFactory
+    open_uow: Callable[[], AbstractAsyncContextManager[UnitOfWork]]
     step: Step[Asked, Told]
     gather_s: float = 0.0
     _is_busy: bool = False

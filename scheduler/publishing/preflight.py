@@ -1,11 +1,12 @@
 """Looks ahead at what is due in some minutes: sign-in, pictures, limits, approval, policy and posture.
 
-It runs beside the publishing and gives way to it: two short transactions at a time, one picture at a time, and calls to
-a platform that are few at each server and end by themselves.
+It runs beside the publishing and gives way to it: its reading and its writing are shared by all that is checked, one
+picture is read at a time, and calls to a platform are few at each server and end by themselves.
 """
 
 import asyncio
 from collections import defaultdict
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import timedelta
 from functools import partial
@@ -22,10 +23,11 @@ from scheduler.db.tables import Account
 from scheduler.db.uow import UnitOfWorkFactory
 from scheduler.media.errors import MediaCorruptError, MediaMissingError
 from scheduler.publishing.background import guarded, repeat
+from scheduler.publishing.group import GroupCommit
 from scheduler.publishing.lanes import Lanes
 from scheduler.services import preflight, sign_ins
 from scheduler.services.kit import Kit
-from scheduler.services.preflight import Finding, Sheet
+from scheduler.services.preflight import Due, Finding, Result, Sheet
 from scheduler.vault.envelope import TokenUnavailableError
 
 log = structlog.get_logger()
@@ -35,8 +37,8 @@ _ANSWER_S: Final = 15.0
 _BATCH: Final = 200
 #: A picture that was read just now for another account is not read again.
 _SEEN_S: Final = 60.0
-
-Due = tuple[UUID, int]  #: a delivery and its revision
+#: How long results are gathered when there are many: nobody waits for one.
+_GATHER_S: Final = 0.2
 
 
 @dataclass(slots=True)
@@ -50,9 +52,17 @@ class Preflight:
     answer_s: float = _ANSWER_S
     _in_hand: dict[UUID, asyncio.Task[None]] = field(default_factory=dict)
     _lanes: Lanes = field(default_factory=lambda: Lanes(per_server=2, total=32))
-    _desk: asyncio.Semaphore = field(default_factory=lambda: asyncio.Semaphore(2))
     _reading: asyncio.Lock = field(default_factory=asyncio.Lock)
     _seen: dict[str, tuple[float, Finding | None]] = field(default_factory=dict)
+    _read: GroupCommit[tuple[UUID, Sequence[Due]], Sheet] = field(init=False)
+    _record: GroupCommit[Result, None] = field(init=False)
+
+    def __post_init__(self) -> None:
+        kit = self.kit
+        self._read = GroupCommit(
+            self.open_uow.read, lambda uow, asked: preflight.read_all(uow, kit, asked)
+        )
+        self._record = GroupCommit(self.open_uow, preflight.record_all, _GATHER_S)
 
     async def run(self, stopping: asyncio.Event) -> None:
         """Check until `stopping`; what is under way then is dropped, and done by whoever comes next."""
@@ -62,7 +72,7 @@ class Preflight:
                 task.cancel()
 
     async def _start(self, group: asyncio.TaskGroup) -> None:
-        async with self._desk, self.open_uow.read() as uow:
+        async with self.open_uow.read() as uow:
             found = await preflights.find_due(
                 uow, uow.now + self.ahead, but=self._in_hand, limit=_BATCH
             )
@@ -76,14 +86,12 @@ class Preflight:
 
     async def _check(self, account: Account, due: list[Due]) -> None:
         try:
-            async with self._lanes.enter((account.platform, account.base_url)):
-                await guarded(partial(self._check_all, account.id, due))
+            await guarded(partial(self._check_all, account.id, due))
         finally:
             self._in_hand.pop(account.id, None)
 
     async def _check_all(self, account_id: UUID, due: list[Due]) -> None:
-        async with self._desk, self.open_uow.read() as uow:
-            sheet = await preflight.read(uow, self.kit, account_id, due)
+        sheet = await self._read((account_id, due))
         pictures = {each: await self._look_at(each) for each in sheet.pictures}
         profile, refused = await self._ask_who(sheet)
         found = {
@@ -96,8 +104,7 @@ class Preflight:
             ]
             for papers in sheet.papers
         }
-        async with self._desk, self.open_uow() as uow:
-            await preflight.record(uow, sheet, profile, found)
+        await self._record(Result(sheet=sheet, profile=profile, found=found))
 
     async def _look_at(self, sha256: str) -> Finding | None:
         """Whether a picture is there with its bytes unchanged; one at a time, because the disk is shared."""
@@ -107,10 +114,10 @@ class Preflight:
                 name: seen for name, seen in self._seen.items() if seen[0] > now_s - _SEEN_S
             }
             if sha256 not in self._seen:
-                self._seen[sha256] = (now_s, await self._read(sha256))
+                self._seen[sha256] = (now_s, await self._open(sha256))
             return self._seen[sha256][1]
 
-    async def _read(self, sha256: str) -> Finding | None:
+    async def _open(self, sha256: str) -> Finding | None:
         try:
             await asyncio.to_thread(self.kit.media.read, sha256)
         except (MediaMissingError, MediaCorruptError) as exc:
@@ -123,7 +130,10 @@ class Preflight:
             return None, []
         account = sheet.account
         try:
-            async with asyncio.timeout(self.answer_s):
+            async with (
+                self._lanes.enter((account.platform, account.base_url)),
+                asyncio.timeout(self.answer_s),
+            ):
                 profile = await self._verify(account, sheet.credentials)
         except (CredentialsRejectedError, TokenUnavailableError) as exc:
             return None, [_finding("sign_in_refused", f"the sign-in is refused: {exc}")]

@@ -3,27 +3,35 @@
 Nothing here stops or moves a delivery: the check in the intent's transaction decides, and this one only tells.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
 from types import MappingProxyType
 from typing import Final
 from uuid import UUID
 
+from sqlalchemy import select
+from sqlmodel import col
+
 from adapters.base import Credentials, Profile
 from scheduler.audit.actions import Action
-from scheduler.db import paces, posts, preflights, sign_ins
+from scheduler.db import accounts as account_rows
+from scheduler.db import paces, preflights, rows, sign_ins
+from scheduler.db.cases import Case
 from scheduler.db.posts import PostParts
-from scheduler.db.tables import Account, Delivery, Media, Post
+from scheduler.db.tables import Account, DataKey, Delivery, Media, SealedToken
 from scheduler.db.uow import UnitOfWork
+from scheduler.domain.pace import URGENT, Budget
 from scheduler.errors import ChanceryError
-from scheduler.services import rendering, secrets
+from scheduler.services import release, rendering, secrets
 from scheduler.services.kit import Kit
-from scheduler.services.release import Obstacle, clear
+from scheduler.services.release import Bench, Obstacle
 from scheduler.vault.envelope import TokenUnavailableError
 
 #: Limits that the server told longer ago are read again.
 _LIMITS_AGE: Final = timedelta(days=1)
+#: A delivery and its revision.
+Due = tuple[UUID, int]
 #: What a person does next, by the problem's code.
 NEXT: Final[Mapping[str, str]] = MappingProxyType(
     {
@@ -78,71 +86,110 @@ class Sheet:
         return frozenset(sha256 for each in self.papers for sha256 in each.media)
 
 
-async def read(
-    uow: UnitOfWork, kit: Kit, account_id: UUID, due: Sequence[tuple[UUID, int]]
-) -> Sheet:
-    """What the database says of an account and its deliveries (id and revision)."""
-    account = await uow.session.get_one(Account, account_id)
-    credentials, findings = None, []
-    if account.state == "active":
+async def read_all(
+    uow: UnitOfWork, kit: Kit, asked: Sequence[tuple[UUID, Sequence[Due]]]
+) -> list[Sheet | Exception]:
+    """What the database says of accounts and their deliveries: as many queries for one as for hundreds."""
+    ids = [account_id for account_id, _ in asked]
+    accounts = await uow.session.scalars(select(Account).where(rows.among(col(Account.id), ids)))
+    by_id = {account.id: account for account in accounts}
+    sealed = await account_rows.find_all_sealed(uow, ids)
+    due = {delivery_id for _, some in asked for delivery_id, _ in some}
+    found = await rows.find(uow, Delivery, rows.among(col(Delivery.id), due))
+    bench = await release.load(uow, found)
+    reader = _Reader(uow, kit, bench, await _load_used(uow, kit, by_id.values(), bench))
+    return [await reader.read(by_id[each], sealed[each], some) for each, some in asked]
+
+
+@dataclass(frozen=True, slots=True)
+class _Reader:
+    uow: UnitOfWork
+    kit: Kit
+    bench: Bench
+    used: Mapping[
+        UUID, int
+    ]  #: at most so many posts of the account lie within its longest quota's span
+
+    async def read(
+        self,
+        account: Account,
+        sealed: Iterable[tuple[SealedToken, DataKey]],
+        due: Sequence[Due],
+    ) -> Sheet:
+        credentials, findings = None, []
+        if account.state == "active":
+            try:
+                credentials = secrets.open_found(self.kit, account, sealed)
+            except TokenUnavailableError as exc:
+                findings.append(Finding(code=exc.code, message=str(exc)))
+        there = [each for each in due if each[0] in self.bench.cases]
+        return Sheet(
+            account=account,
+            credentials=credentials,
+            are_limits_old=account.checked_at < self.uow.now - _LIMITS_AGE,
+            findings=tuple(findings),
+            papers=tuple([await self._read_papers(*each) for each in there]),
+        )
+
+    async def _read_papers(self, delivery_id: UUID, revision: int) -> Papers:
+        case, findings = self.bench.cases[delivery_id], []
+        cleared = self.bench.clear(case)
+        if isinstance(cleared, Obstacle):
+            findings.append(Finding(code=cleared.code, message=cleared.message))
+        media: Mapping[str, Media] = {}
         try:
-            credentials = await secrets.open_credentials(uow, kit, account)
-        except TokenUnavailableError as exc:
+            media = await rendering.load_media(self.uow, case.parts)
+        except ChanceryError as exc:
             findings.append(Finding(code=exc.code, message=str(exc)))
-    return Sheet(
-        account=account,
-        credentials=credentials,
-        are_limits_old=account.checked_at < uow.now - _LIMITS_AGE,
-        findings=tuple(findings),
-        papers=tuple(
-            [await _read_papers(uow, kit, account, each, revision) for each, revision in due]
-        ),
-    )
+        except (ValueError, KeyError, TypeError):
+            pass  # somebody changed the row, and the clearance has told it
+        return Papers(
+            delivery_id=delivery_id,
+            revision=revision,
+            parts=case.parts,
+            media=media,
+            findings=(*findings, *await self._find_quota(case)),
+        )
+
+    async def _find_quota(self, case: Case) -> list[Finding]:
+        """Whether the platform's known quota has room at its time, by what we ourselves have sent and planned."""
+        account_id, due = case.account.id, case.delivery.wake_at or self.uow.now
+        urgent = case.post.post_class in URGENT
+        try:
+            more_parts = len(rendering.parts_of(case.delivery)) - 1
+        except (ValueError, KeyError, TypeError):
+            return []  # as above
+        for quota in self.kit.platform(case.account.platform).capabilities.quotas:
+            limit = Budget(limit=quota.limit, per=quota.per, used=0).open_to(urgent=urgent)
+            if more_parts + self.used[account_id] <= limit:
+                continue
+            start = due - quota.per
+            count = more_parts + await paces.count_tried(self.uow, account_id, start)
+            count += await preflights.count_due(self.uow, account_id, start, due)
+            if count > limit:
+                hours = quota.per.total_seconds() / 3600
+                message = (
+                    f"it would be post {count} of {limit} that the platform takes in {hours:.0f} h"
+                )
+                return [Finding(code="quota_short", message=message)]
+        return []
 
 
-async def _read_papers(
-    uow: UnitOfWork, kit: Kit, account: Account, delivery_id: UUID, revision: int
-) -> Papers:
-    delivery = await uow.session.get_one(Delivery, delivery_id)
-    findings = []
-    cleared = await clear(uow, delivery)
-    if isinstance(cleared, Obstacle):
-        findings.append(Finding(code=cleared.code, message=cleared.message))
-    parts = await posts.load_parts(uow, await uow.session.get_one(Post, delivery.post_id))
-    media: Mapping[str, Media] = {}
-    try:
-        media = await rendering.load_media(uow, parts)
-    except ChanceryError as exc:
-        findings.append(Finding(code=exc.code, message=str(exc)))
-    except (ValueError, KeyError, TypeError):
-        pass  # somebody changed the row, and the clearance has told it
-    return Papers(
-        delivery_id=delivery_id,
-        revision=revision,
-        parts=parts,
-        media=media,
-        findings=(*findings, *await _find_quota(uow, kit, account, delivery)),
-    )
-
-
-async def _find_quota(
-    uow: UnitOfWork, kit: Kit, account: Account, delivery: Delivery
-) -> list[Finding]:
-    """Whether the platform's known quota has room at its time, by what we ourselves have sent and planned."""
-    due = delivery.wake_at or uow.now
-    try:
-        more_parts = len(rendering.parts_of(delivery)) - 1
-    except (ValueError, KeyError, TypeError):
-        return []  # as above
-    for quota in kit.platform(account.platform).capabilities.quotas:
-        start = due - quota.per
-        used = more_parts + await paces.count_tried(uow, account.id, start)
-        used += await preflights.count_due(uow, account.id, start, due)
-        if used > quota.limit:
-            span = f"{quota.per.total_seconds() / 3600:.0f} h"
-            message = f"it would be post {used} of {quota.limit} that the platform takes in {span}"
-            return [Finding(code="quota_short", message=message)]
-    return []
+async def _load_used(
+    uow: UnitOfWork, kit: Kit, accounts: Iterable[Account], bench: Bench
+) -> dict[UUID, int]:
+    paced = {each.id: kit.platform(each.platform).capabilities.quotas for each in accounts}
+    spans = {quota.per for quotas in paced.values() for quota in quotas}
+    if not spans:
+        return {}
+    longest = max(spans)
+    sent = await paces.find_used(uow, paced, [longest], uow.now - longest)
+    times = [case.delivery.wake_at or uow.now for case in bench.cases.values()]
+    waiting = await preflights.count_waiting(uow, paced, max(times, default=uow.now))
+    return {
+        each: (sent[each].counts[longest] if each in sent else 0) + waiting.get(each, 0)
+        for each in paced
+    }
 
 
 def judge_fit(kit: Kit, sheet: Sheet, papers: Papers, profile: Profile | None) -> list[Finding]:
@@ -160,32 +207,48 @@ def judge_fit(kit: Kit, sheet: Sheet, papers: Papers, profile: Profile | None) -
     return [Finding(code="content_unfit", message=each.message) for each in blocking]
 
 
-async def record(
-    uow: UnitOfWork,
-    sheet: Sheet,
-    profile: Profile | None,
-    found: Mapping[UUID, Sequence[Finding]],
-) -> None:
-    """Keep what was found, with one record for each delivery and revision, and the limits the server told."""
-    if profile is not None:
-        await _keep_profile(uow, sheet, profile)
-    for papers in sheet.papers:
-        delivery_id, revision = papers.delivery_id, papers.revision
-        if not await preflights.is_waiting(uow, delivery_id, revision):
-            continue  # it has left, or was changed or stopped: this says nothing of it any more
-        problems = [_describe(each, sheet, papers) for each in found[delivery_id]]
-        if await preflights.add(uow, delivery_id, revision, problems):
-            uow.record(
-                Action.DELIVERY_PREFLIGHT_FAILED if problems else Action.DELIVERY_PREFLIGHT,
-                {"t": "delivery", "id": str(delivery_id), "post": str(papers.parts.post.id)},
-                detail={
-                    "revision": revision,
-                    "result": "failed" if problems else "ok",
-                    "problems": [
-                        {name: each[name] for name in ("code", "message")} for each in problems
-                    ],
-                },
-            )
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Result:
+    """What a check has found of an account's deliveries, and what the platform told of the account."""
+
+    sheet: Sheet
+    profile: Profile | None
+    found: Mapping[UUID, Sequence[Finding]]
+
+
+async def record_all(uow: UnitOfWork, results: Sequence[Result]) -> list[Exception | None]:
+    """Keep what was found, with one record for each delivery and revision, and the limits the servers told.
+
+    What has left, was changed or stopped meanwhile is dropped: the result says nothing of it any more.
+    """
+    for each in results:
+        if each.profile is not None:
+            await _keep_profile(uow, each.sheet, each.profile)
+    checked = {
+        (papers.delivery_id, papers.revision): (
+            papers,
+            [_describe(each, result.sheet, papers) for each in result.found[papers.delivery_id]],
+        )
+        for result in results
+        for papers in result.sheet.papers
+    }
+    waiting = await preflights.find_waiting(uow, [delivery_id for delivery_id, _ in checked])
+    fresh = {key: problems for key, (_, problems) in checked.items() if key in waiting}
+    for key in await preflights.add_all(uow, fresh):
+        _record(uow, *checked[key])
+    return [None] * len(results)
+
+
+def _record(uow: UnitOfWork, papers: Papers, problems: Sequence[Mapping[str, str]]) -> None:
+    uow.record(
+        Action.DELIVERY_PREFLIGHT_FAILED if problems else Action.DELIVERY_PREFLIGHT,
+        {"t": "delivery", "id": str(papers.delivery_id), "post": str(papers.parts.post.id)},
+        detail={
+            "revision": papers.revision,
+            "result": "failed" if problems else "ok",
+            "problems": [{name: each[name] for name in ("code", "message")} for each in problems],
+        },
+    )
 
 
 async def _keep_profile(uow: UnitOfWork, sheet: Sheet, profile: Profile) -> None:

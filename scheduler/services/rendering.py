@@ -78,6 +78,8 @@ async def load_media(uow: UnitOfWork, parts: PostParts) -> dict[str, Media]:
         for segment in segments
         for image in segment["media"]
     }
+    if not wanted:
+        return {}
     found = await uow.session.scalars(select(Media).where(col(Media.sha256).in_(wanted)))
     media = {each.sha256: each for each in found}
     if missing := wanted - media.keys():
