@@ -1,8 +1,7 @@
 """Campaigns: posts of several missions with one aim, which can be stopped together.
 
 Safe beside the previous release, which writes posts of no campaign. It takes a stop by campaign for one that was changed
-by hand, and sends nothing at all: set one only when all workers are of this release. The columns have no foreign key:
-to add one, SQLite would have to copy the tables, which others refer to and triggers watch; a campaign is never deleted.
+by hand, and sends nothing at all: set one only when all workers are of this release.
 """
 
 from collections.abc import Sequence
@@ -36,8 +35,21 @@ def upgrade() -> None:
     )
     op.create_index("ix_campaign_mission_id", "campaign", ["mission_id"])
     for table in ("post", "posture"):
-        op.add_column(table, sa.Column("campaign_id", sa.Uuid(), nullable=True))
+        _add_reference(table)
     op.create_index("ix_post_campaign_id", "post", ["campaign_id"])
+
+
+def _add_reference(table: str) -> None:
+    """In place on SQLite, too: a copy of the table is not to be had, because others refer to it and triggers watch it."""
+    name = f"fk_{table}_campaign_id"
+    if op.get_bind().dialect.name == "sqlite":
+        op.execute(
+            f"ALTER TABLE {table} ADD COLUMN campaign_id CHAR(32) "
+            f"CONSTRAINT {name} REFERENCES campaign (id)"
+        )
+        return
+    reference = sa.ForeignKey("campaign.id", name=name)
+    op.add_column(table, sa.Column("campaign_id", sa.Uuid(), reference, nullable=True))
 
 
 def downgrade() -> None:

@@ -25,8 +25,15 @@ async def get_by_code(uow: UnitOfWork, actor: Actor, code: str) -> Owned:
 
 async def find_by_code(uow: UnitOfWork, code: str) -> Owned | None:
     query = _owned().where(col(Campaign.code) == code)
-    row = (await uow.session.execute(query.with_for_update(of=Campaign))).one_or_none()
+    row = (await uow.session.execute(query)).one_or_none()
     return None if row is None else (row[0], row[1])
+
+
+async def lock(uow: UnitOfWork, campaign_id: UUID, *, shared: bool) -> Campaign:
+    """The campaign as it stays until this unit has committed; shared, others may join it beside this one."""
+    return await uow.session.get_one(
+        Campaign, campaign_id, populate_existing=True, with_for_update={"read": shared}
+    )
 
 
 async def find_all(uow: UnitOfWork, actor: Actor) -> Sequence[Owned]:

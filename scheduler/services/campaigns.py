@@ -1,11 +1,13 @@
 """Campaigns: opened and closed by the mission whose they are; posts of it and below take part."""
 
+from uuid import UUID
+
 from scheduler.audit.actions import Action
 from scheduler.canonical import JsonObject
 from scheduler.db import campaigns, missions
 from scheduler.db.tables import Campaign, Mission, Post
 from scheduler.db.uow import UnitOfWork
-from scheduler.domain.people import Actor, Permission
+from scheduler.domain.people import Actor, Permission, PermissionDeniedError
 from scheduler.domain.text import check_text
 from scheduler.errors import ConflictError, InvalidError
 from scheduler.services.people import CodeTakenError
@@ -51,10 +53,15 @@ async def add(
 
 
 async def close(uow: UnitOfWork, actor: Actor, code: str) -> tuple[Campaign, Mission]:
-    """End a campaign: it takes no more posts, and those that it has go their way."""
-    campaign, mission = await campaigns.get_by_code(uow, actor, code)
-    actor.require(Permission.WRITE, mission.path, now=uow.now)
-    _require_open(campaign)
+    """End a campaign: it takes no more posts, and those that it has go their way.
+
+    Raises:
+        CampaignClosedError: it has ended already.
+    """
+    found, mission = await campaigns.get_by_code(uow, actor, code)
+    require_at_owner(uow, actor, Permission.WRITE, mission)
+    campaign = await campaigns.lock(uow, found.id, shared=False)
+    _refuse_closed(campaign)
     campaign.closed_at = uow.now
     uow.record(Action.CAMPAIGN_CLOSE, _subject(campaign), actor=actor)
     return campaign, mission
@@ -73,13 +80,35 @@ async def choose(uow: UnitOfWork, post: Post, mission: Mission, code: str) -> No
     found = await campaigns.find_by_code(uow, code)
     if found is None or not mission.path.startswith(found[1].path):
         raise CampaignUnknownError(f"no campaign {code} that {mission.code} may take part in")
-    campaign = found[0]
+    campaign, _ = found
     if campaign.id != post.campaign_id:
-        _require_open(campaign)
+        await require_open(uow, campaign.id)
     post.campaign_id = campaign.id
 
 
-def _require_open(campaign: Campaign) -> None:
+async def require_open(uow: UnitOfWork, campaign_id: UUID) -> None:
+    """Refuse a closed campaign, and keep an open one open until this unit has committed.
+
+    Raises:
+        CampaignClosedError: it is over.
+    """
+    _refuse_closed(await campaigns.lock(uow, campaign_id, shared=True))
+
+
+def require_at_owner(uow: UnitOfWork, actor: Actor, permission: Permission, owner: Mission) -> None:
+    """Refuse who lacks the permission at the campaign's mission; whoever sees it from below is told so.
+
+    Raises:
+        PermissionDeniedError, ScopeDeniedError: not by this person, or not with this token.
+    """
+    if not actor.sees(owner.path):
+        raise PermissionDeniedError(
+            f"it is of {owner.code}: {permission} is not granted to you there", needs=permission
+        )
+    actor.require(permission, owner.path, now=uow.now)
+
+
+def _refuse_closed(campaign: Campaign) -> None:
     if campaign.closed_at is not None:
         raise CampaignClosedError(f"the campaign {campaign.code} is closed")
 

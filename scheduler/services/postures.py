@@ -9,7 +9,8 @@ from uuid import UUID
 from scheduler.audit.actions import Action
 from scheduler.canonical import JsonObject, sha256_hex
 from scheduler.clock import iso
-from scheduler.db import accounts, campaigns, missions, postures, rules
+from scheduler.db import accounts, missions, postures, rules
+from scheduler.db import campaigns as rows
 from scheduler.db.postures import IN_FLIGHT, WAITING, Met
 from scheduler.db.tables import Account, Campaign, Mission, Posture
 from scheduler.db.uow import UnitOfWork
@@ -17,6 +18,7 @@ from scheduler.domain.people import Actor, Permission, PermissionDeniedError, Sc
 from scheduler.domain.posture import Restriction
 from scheduler.domain.text import check_text
 from scheduler.errors import ConflictError, InvalidError, NotFoundError
+from scheduler.services import campaigns
 from scheduler.services.scope import require_at_the_top
 
 
@@ -186,7 +188,10 @@ def require_reason(reason: str) -> None:
 
 
 async def _find_scope(uow: UnitOfWork, actor: Actor, new: NewPosture) -> _Scope:
-    """Look up what is named; the permission is needed for each of it, or for everything at the headquarters."""
+    """Look up what is named; the permission is needed for mission and account, else for the campaign, else for all.
+
+    For all it is needed at the headquarters; beside a mission or account, a campaign only narrows what is stopped.
+    """
     mission = account = campaign = owner = None
     if new.mission is not None:
         mission = await missions.get_by_code(uow, actor, new.mission)
@@ -197,11 +202,12 @@ async def _find_scope(uow: UnitOfWork, actor: Actor, new: NewPosture) -> _Scope:
             raise NotFoundError(f"no account {new.account}")
         account = await accounts.get(uow, actor, found[0].id, needs=Permission.STOP)
         owner = await uow.session.get_one(Mission, account.mission_id)
-    if new.campaign is not None:
-        campaign, leading = await campaigns.get_by_code(uow, actor, new.campaign)
-        actor.require(Permission.STOP, leading.path, now=uow.now)
-        owner = owner or leading
     place = mission or owner
+    if new.campaign is not None:
+        campaign, leading = await rows.get_by_code(uow, actor, new.campaign)
+        if place is None:
+            campaigns.require_at_owner(uow, actor, Permission.STOP, leading)
+            place = leading
     if place is None:
         set_from = await require_at_the_top(uow, actor, Permission.STOP)
     else:

@@ -35,7 +35,7 @@ from scheduler.domain.recurrence import (
 )
 from scheduler.domain.text import check_text
 from scheduler.errors import InvalidError
-from scheduler.services import posts
+from scheduler.services import campaigns, posts
 from scheduler.services.posts import DeliveryStartedError
 from scheduler.services.postures import ReasonMissingError
 from scheduler.services.writing import AccountUnknownError, TimePastError, require_on_targets
@@ -84,14 +84,12 @@ async def repeat(uow: UnitOfWork, actor: Actor, post_id: UUID, wanted: Repeat) -
         SeriesTimesError: the rule cannot be kept as it was said.
         TimePastError: it would begin in the past.
         SeriesWindowError: the post ends at an instant, but has no time.
+        CampaignClosedError: the post is part of a campaign that takes no more posts.
     """
     source = await rows.get(uow, actor, post_id, needs=Permission.WRITE)
     parts = await rows.load_parts(uow, source)
     require_on_targets(uow, actor, Permission.WRITE, parts)
-    if removed := [account.code for _, account in parts.deliveries if account.state == "removed"]:
-        raise AccountUnknownError(f"{removed[0]} was removed; choose other accounts")
-    if source.not_after is not None and source.due_at is None:
-        raise SeriesWindowError("the post ends at an instant but has no time; give it one first")
+    await _refuse_uncopyable(uow, parts)
     zone = get_zone(wanted.zone or source.zone)
     rule = Rule.parse(wanted.rule)
     span = Span(
@@ -113,6 +111,16 @@ async def repeat(uow: UnitOfWork, actor: Actor, post_id: UUID, wanted: Repeat) -
     made.zone = zone.key
     await _write_all(uow, actor, parts, made, moments)
     return made
+
+
+async def _refuse_uncopyable(uow: UnitOfWork, parts: PostParts) -> None:
+    source = parts.post
+    if removed := [account.code for _, account in parts.deliveries if account.state == "removed"]:
+        raise AccountUnknownError(f"{removed[0]} was removed; choose other accounts")
+    if source.campaign_id is not None:
+        await campaigns.require_open(uow, source.campaign_id)
+    if source.not_after is not None and source.due_at is None:
+        raise SeriesWindowError("the post ends at an instant but has no time; give it one first")
 
 
 def _default_start(source: Post, rule: Rule, zone: ZoneInfo, now: datetime) -> date:

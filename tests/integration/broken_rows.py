@@ -42,6 +42,8 @@ BROKEN = {
     "SELECT id, id, 'same', '[]', created_at, created_at FROM person",
     "uq_account_code": "UPDATE account SET code = 'same'",
     "uq_account_profile": "UPDATE account SET platform = 'x', base_url = 'x', external_id = 'x'",
+    "uq_campaign_code": "INSERT INTO campaign (id, code, title, mission_id, created_by, created_at) "
+    "SELECT id, 'same', '', id, (SELECT min_id FROM one_person), created_at FROM mission",
     "uq_sealed_token_account_id": "UPDATE sealed_token SET kind = 'secret'",
     "uq_delivery_post_id": "UPDATE delivery SET account_id = "
     "(SELECT account_id FROM delivery ORDER BY id LIMIT 1)",

@@ -17,6 +17,7 @@ from scheduler.db.tables import (
     Attempt,
     AuditLeaf,
     Base,
+    Campaign,
     Comment,
     DataKey,
     Delivery,
@@ -37,6 +38,7 @@ from scheduler.ids import new_id
 from scheduler.services import (
     accounts,
     approvals,
+    campaigns,
     evidence,
     keys,
     media,
@@ -77,6 +79,8 @@ async def lived_fixture(shared: World) -> World:
 async def _write_posts(shared: World) -> None:
     app = shared.app
     segments = [{"text": f"{n}/2 from the Lipovec Forum", "media": []} for n in (1, 2)]
+    async with shared.as_("hocevar") as (uow, actor):
+        await campaigns.add(uow, actor, code="forum", title="The forum", mission_code="krv.hq")
     post = await shared.scheduled(texts={"en": segments})
     async with shared.working():
         await shared.settle(post, lambda each: each.state == "verified")
@@ -84,7 +88,7 @@ async def _write_posts(shared: World) -> None:
     async with shared.as_("hocevar") as (uow, actor):
         made = await series.repeat(uow, actor, post.id, monday)
     await series.end(app.open_uow, actor, made.id, reason="the forum is over")
-    returned = await shared.submit(await shared.draft())
+    returned = await shared.submit(await shared.draft(campaign="forum"))
     async with shared.as_("vidmar") as (uow, actor):
         await approvals.send_back(uow, actor, returned.id, comment="name the minister")
     async with shared.as_("hocevar") as (uow, actor):
@@ -92,6 +96,7 @@ async def _write_posts(shared: World) -> None:
             targets=("hq.bluesky",), languages={"hq.bluesky": "en"}, title="The minister"
         )
         await posts.edit(uow, actor, returned.id, moved, revision=2)
+        await campaigns.close(uow, actor, "forum")
     officer = await shared.actor("hocevar")
     await media.upload(app.open_uow, app.kit, officer, "krv.hq", picture("PNG"), "image/png")
 
@@ -185,11 +190,14 @@ async def test_what_has_happened_lawfully_verifies(lived: World) -> None:
         (SealedToken, {"blob": b"x"}, "token.seal"),
         (Media, {"width": 1}, "media.add"),
         (Media, {"mime": "image/gif"}, "media.add"),
+        (Campaign, {"closed_at": None}, "campaign.close"),
+        (Campaign, {"code": "cables"}, "campaign.close"),
         (Posture, {"ended_at": _THEN}, "posture.resume"),
         (Posture, {"reason": "none"}, "posture.resume"),
         (PolicyVersion, {"body": b"format = 1"}, "policy.activate"),
         (PolicyVersion, {"digest": "sha256:00"}, "policy.activate"),
         (Post, {"title": "x"}, "post.edit"),
+        (Post, {"campaign_id": None}, "post.edit"),
         (Post, {"local_time": "2030-01-01T00:00", "zone": "UTC"}, "post.edit"),
         (Comment, {"text": "fine"}, "post.return"),
         (Delivery, {"language": "sl"}, "delivery.plan"),

@@ -18,7 +18,7 @@ NOON = datetime(2027, 4, 1, 12, 0, tzinfo=UTC)
 TICK = timedelta(microseconds=1)
 HQ, KYI, CONSULATE, TYO = "/a1/", "/a1/b2/", "/a1/b2/c3/", "/a1/d4/"
 HQ_ACCOUNT, KYI_ACCOUNT = UUID(int=1), UUID(int=2)
-BRIDGE, HARVEST = UUID(int=3), UUID(int=4)
+BRIDGE, CABLES = UUID(int=3), UUID(int=4)
 
 
 def _posture(number: int = 7, **fields: object) -> Restriction:
@@ -55,7 +55,7 @@ GUEST = {"mission_paths": (KYI, HQ), "account_id": HQ_ACCOUNT}  # and the other 
         ({"allowed_classes": {"consular"}}, ALERT, True),
         # a campaign
         ({"campaign_id": BRIDGE}, {}, True),
-        ({"campaign_id": HARVEST}, {}, False),
+        ({"campaign_id": CABLES}, {}, False),
         ({"campaign_id": BRIDGE}, {"campaign_id": None}, False),
         ({"campaign_id": BRIDGE, "language": "en"}, {}, False),
         # a mission, what is below it, its posts elsewhere and its accounts
@@ -117,6 +117,7 @@ def test_a_delivery_leaves_only_if_no_posture_forbids_it() -> None:
         ({"kind": "freeze", "ends_at": NOON}, True),
         ({"mission_path": HQ}, False),
         ({"account_id": HQ_ACCOUNT}, False),
+        ({"campaign_id": BRIDGE}, False),
         ({"language": "en"}, False),
         ({"allowed_classes": frozenset({"statement"})}, False),
     ],

@@ -10,7 +10,6 @@ from sqlalchemy import (
     Index,
     Integer,
     UniqueConstraint,
-    Uuid,
     text,
 )
 from sqlmodel import Field
@@ -213,7 +212,7 @@ class Posture(Base, table=True):
     reason: str
     mission_id: UUID | None = ref("mission.id", null=True)
     account_id: UUID | None = ref("account.id", null=True)
-    campaign_id: UUID | None = Field(default=None, sa_column=Column(Uuid()))
+    campaign_id: UUID | None = ref("campaign.id", null=True)
     language: str | None = None
     allowed_classes: list[str] = json_()
     starts_at: datetime | None = time_or_none()

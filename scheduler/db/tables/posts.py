@@ -12,7 +12,6 @@ from sqlalchemy import (
     ForeignKey,
     Index,
     UniqueConstraint,
-    Uuid,
     text,
 )
 from sqlmodel import Field
@@ -28,8 +27,7 @@ class Post(Base, table=True):
     id: UUID = new_key()
     mission_id: UUID = ref("mission.id", index=True)
     author_id: UUID = ref("person.id")
-    #: Without a foreign key: SQLite would have had to copy every post; a campaign is never deleted.
-    campaign_id: UUID | None = Field(default=None, sa_column=Column(Uuid(), index=True))
+    campaign_id: UUID | None = ref("campaign.id", null=True, index=True)
     title: str = ""
     post_class: str
     state: str = PostState.DRAFT.value

@@ -28,6 +28,7 @@ from scheduler.domain.recurrence import (
 from scheduler.domain.text import TextBidiError, TextControlError, TextTagError
 from scheduler.errors import NotFoundError
 from scheduler.services import directory, series
+from scheduler.services.campaigns import CampaignClosedError
 from scheduler.services.postures import ReasonMissingError
 from scheduler.services.series import Repeat, SeriesWindowError
 from scheduler.services.writing import AccountUnknownError, TargetDeniedError, TimePastError
@@ -175,6 +176,7 @@ ROUTES: Final[tuple[Route, ...]] = (
             ExceptionUnknownError,
             SeriesTimesError,
             SeriesWindowError,
+            CampaignClosedError,
             TimePastError,
             TimeZoneUnknownError,
             TimeOutOfRangeError,
