@@ -33,6 +33,7 @@ _FIELDS: Final = {
     "revision": "revision",
     "mission": "mission",
     "author": "author.name",
+    "campaign": "campaign",
     "title": "title",
     "local time": "when.local",
     "zone": "when.zone",

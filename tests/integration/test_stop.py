@@ -15,7 +15,7 @@ from scheduler.db.tables import Account, Attempt, Delivery, Post
 from scheduler.domain.posture import caught_by
 from scheduler.practice.admin import Turn
 from scheduler.practice.model import Kind, Platform
-from scheduler.services import postures, releasing
+from scheduler.services import campaigns, postures, releasing
 from scheduler.services.postures import EVERYTHING, NewPosture, StopReceipt
 from tests.integration.fault_fixtures import Yard, practice, until, yard_fixture  # noqa: F401 - fixtures
 from tests.support.processes import WorkerProcess, stopped
@@ -60,6 +60,36 @@ async def test_in_mourning_only_the_allowed_class_goes_on(yard: Yard) -> None:
     assert {each.title for each in receipt.caught} == {""}
     late = await _attempts_since(yard, receipt.posture.started_at)
     assert {(await _classes(yard))[each][0] for each in late} == {"consular_alert"}
+
+
+@pytest.mark.timeout(240)
+async def test_of_a_stopped_campaign_no_intent_is_committed_and_all_else_goes_on(
+    yard: Yard,
+) -> None:
+    async with yard.world.as_("hocevar") as (uow, actor):
+        await campaigns.add(uow, actor, code="forum", title="The forum", mission_code="krv.hq")
+    lanes = await _open_lanes(yard)
+    theirs = set()
+    for number in range(_POSTS):
+        for campaign in ("forum", None):
+            post = await yard.schedule(f"{campaign} {number}", *lanes, campaign=campaign)
+            if campaign is not None:
+                theirs |= {each.id for each in await yard.world.deliveries(post)}
+    with _workers(yard):
+        await until(lambda: _have_started(yard, len(lanes)), "work has begun")
+        receipt, returned_ns = await _stop(yard, NewPosture(campaign="forum"))
+        await _until_still(yard)
+    caught = {each.delivery_id for each in receipt.caught}
+    in_flight = {each.delivery_id for each in receipt.in_flight}
+    assert caught, "the stop came too late to show anything"
+    assert caught | in_flight <= theirs
+    states = {each.id: each.state for each in await yard.deliveries()}
+    assert {key for key, state in states.items() if state == "held"} == caught - in_flight
+    assert all(state in {"sent", "verified", "held"} for state in states.values())
+    late = await _attempts_since(yard, receipt.posture.started_at)
+    assert late, "nothing else went on"
+    assert not theirs & set(late)
+    assert theirs & await _arrived_since(yard, returned_ns) <= in_flight
 
 
 @pytest.mark.parametrize(
@@ -144,13 +174,17 @@ async def _assert_stopped(yard: Yard, receipt: StopReceipt, returned_ns: int, in
     assert held == caught - in_flight
     assert all(states[key][1].startswith(mark) for key in held)
     assert all(states[key][0] in {"sent", "verified"} for key in in_flight)
+    assert await _arrived_since(yard, returned_ns) <= in_flight
+
+
+async def _arrived_since(yard: Yard, returned_ns: int) -> set[UUID]:
+    """The deliveries of what became public afterwards, by the platforms' own log."""
     owners = await _find_owners(yard)
-    arrived = {
+    return {
         owners[effect.platform.value, effect.account.partition(".")[0], effect.text]
         for effect in yard.practice.log()
         if effect.kind is Kind.POST and effect.at_ns > returned_ns
     }
-    assert arrived <= in_flight
 
 
 async def _stop(yard: Yard, new: NewPosture = EVERYTHING) -> tuple[StopReceipt, int]:

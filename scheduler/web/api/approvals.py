@@ -47,6 +47,7 @@ class ReviewAnswer(Answer):
     digest: str
     mission: str
     author: PersonRef
+    campaign: str | None  #: not part of the digest
     title: str
     when: WhenAnswer
     texts: dict[str, list[SegmentAnswer]]
@@ -76,6 +77,7 @@ async def review_post(step: Step) -> ReviewAnswer:
         digest=seen.digest,
         mission=line.mission,
         author=line.author,
+        campaign=line.campaign,
         title=line.title,
         when=line.when,
         texts=build_texts(seen),
