@@ -54,8 +54,10 @@ async def record(
         elif isinstance(outcome, Published):
             attempt = tries[intent.attempt_id]
             ends.append((attempt, _build_end(attempt, outcome, uow.now)))
-            sent.append(plan_part(uow, delivery, outcome, intent.work.parts))
-            told.append(sent[-1].values["state"] == DeliveryState.PREPARING)
+            can = kit.platform(intent.work.platform).capabilities
+            part = plan_part(uow, delivery, outcome, intent.work.parts, reads_back=can.read_back)
+            sent.append(part)
+            told.append(part.values["state"] == DeliveryState.PREPARING)
         else:
             await _record_failure(uow, kit, intent, outcome)
             told.append(False)
@@ -193,8 +195,15 @@ async def end_window(uow: UnitOfWork, delivery_id: UUID) -> None:
         await hold(uow, delivery, Obstacle(code="late", message=f"it could not leave: {why}"))
 
 
-def plan_part(uow: UnitOfWork, delivery: Delivery, published: Published, parts: int) -> PlannedMove:
-    """Keep the receipt of a public part; the last one makes the delivery sent."""
+def plan_part(
+    uow: UnitOfWork,
+    delivery: Delivery,
+    published: Published,
+    parts: int,
+    *,
+    reads_back: bool = True,
+) -> PlannedMove:
+    """Keep the receipt of a public part; the last one makes the delivery sent, to be read back where one can."""
     receipt = {"id": published.remote_id, "url": published.url, "ref": published.ref}
     receipts = [*delivery.progress.get("parts", []), receipt]
     unknown = delivery.state == DeliveryState.UNKNOWN
@@ -206,7 +215,7 @@ def plan_part(uow: UnitOfWork, delivery: Delivery, published: Published, parts: 
     }
     if len(receipts) == parts:
         move = DeliveryMove.FOUND if unknown else DeliveryMove.SENT
-        values |= {"sent_at": uow.now, "wake_at": uow.now + READ_BACK_DELAY}
+        values |= {"sent_at": uow.now, "wake_at": uow.now + READ_BACK_DELAY if reads_back else None}
     else:
         move = DeliveryMove.PART_FOUND if unknown else DeliveryMove.PART_SENT
         values |= {

@@ -221,7 +221,7 @@ async def record_all(uow: UnitOfWork, results: Sequence[Result]) -> list[Excepti
 
     What has left, was changed or stopped meanwhile is dropped: the result says nothing of it any more.
     """
-    for each in results:
+    for each in sorted(results, key=lambda each: each.sheet.account.id):  # everybody locks so
         if each.profile is not None:
             await _keep_profile(uow, each.sheet, each.profile)
     checked = {
@@ -252,18 +252,18 @@ def _record(uow: UnitOfWork, papers: Papers, problems: Sequence[Mapping[str, str
 
 
 async def _keep_profile(uow: UnitOfWork, sheet: Sheet, profile: Profile) -> None:
+    """An account is locked before its sign-in, as by whoever renews that."""
+    if sheet.are_limits_old:
+        account = await uow.session.get_one(
+            Account, sheet.account.id, with_for_update=True, populate_existing=True
+        )
+        if account.state == "removed":
+            return
+        account.limits, account.software = dict(profile.limits), profile.software
+        account.checked_at = uow.now
+        uow.record(Action.ACCOUNT_CHECK, {"t": "account", "id": str(account.id)})
     if profile.ends_at is not None:
         await sign_ins.set_end(uow, sheet.account.id, profile.ends_at)
-    if not sheet.are_limits_old:
-        return
-    account = await uow.session.get_one(
-        Account, sheet.account.id, with_for_update=True, populate_existing=True
-    )
-    if account.state == "removed":
-        return
-    account.limits, account.software = dict(profile.limits), profile.software
-    account.checked_at = uow.now
-    uow.record(Action.ACCOUNT_CHECK, {"t": "account", "id": str(account.id)})
 
 
 def _describe(finding: Finding, sheet: Sheet, papers: Papers) -> dict[str, str]:
