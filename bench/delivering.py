@@ -21,9 +21,9 @@ from bench.yard import Yard, sleep_until
 _BEFORE_S: Final = 4.0  # claims begin three seconds ahead
 _POLL_S: Final = 0.25
 _PATIENCE_S: Final = 300.0
-_LANES_PER_POST: Final = 500  # of the future
+LANES_PER_POST: Final = 500  # of the future
 #: A post and its deliveries again and again, each due a day later or more.
-_FUTURE: Final = """
+FUTURE: Final = """
 WITH copies AS (
   INSERT INTO post SELECT c.* FROM (SELECT p FROM post p LIMIT 1) one, generate_series(1, $1::int) n,
     LATERAL jsonb_populate_record(one.p, jsonb_build_object('id', gen_random_uuid())) c RETURNING id
@@ -84,7 +84,7 @@ async def _chancery(yard: Yard, count: int, rate: float, future: int) -> Trial:
     dsn = yard.settings.sqlalchemy_url.replace("+asyncpg", "")
     async with _connected(dsn) as database:
         if future:
-            await database.execute(_FUTURE, future // _LANES_PER_POST)
+            await database.execute(FUTURE, future // LANES_PER_POST)
         await database.execute("VACUUM ANALYZE")
         yard.stub.take_arrivals()
         return await _measure(yard, yard.chancery(), database, _DONE, count, due)
