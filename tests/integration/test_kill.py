@@ -62,7 +62,8 @@ async def _kill_through(
     struck = Counter[str]()
     for _ in range(kills):
         with _worker(settings, folder) as process:
-            await asyncio.sleep(chance.uniform(1.2, 3.5))
+            await _wait_until_busy(world, total)
+            await asyncio.sleep(chance.uniform(0, 1.5))
             process.send_signal(signal.SIGKILL)
             process.wait()
         struck += await _in_hand(world)
@@ -118,11 +119,13 @@ class _worker:  # noqa: N801 - used as a function
         self._log.close()
 
 
-async def _wait_until_busy(world: World) -> None:
+async def _wait_until_busy(world: World, total: int) -> None:
     """Until the worker has something in hand; it may need some seconds to start, or all may be done."""
     with suppress(TimeoutError):
         async with asyncio.timeout(30):
             while not await _count(world, "sending"):
+                if await _count(world, "verified") + await _count(world, "sent") == total:
+                    return
                 await asyncio.sleep(0.02)
 
 
