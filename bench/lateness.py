@@ -1,6 +1,6 @@
 """How late an isolated due post arrives at its platform: `python -m bench.lateness`.
 
-Sixty posts, each alone at its instant (every 1 or 2 seconds, since instants are whole seconds). Lateness is the moment
+Sixty posts, each alone at its instant (every 1 or 2 seconds). Lateness is the moment
 at which the practice network, in its own process, had read the request, by its log, less the approved instant; both are
 wall-clock times of this machine. The worker is the real process with the shipped settings.
 """

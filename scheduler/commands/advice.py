@@ -223,8 +223,8 @@ FINDINGS: Final = (
         "publishing",
         "due_put_off",
         "warn",
-        "{count} due were put off by their platforms; the next is tried again at {at}",
-        "look at the platform; `chancery delivery show` has what it answered to each try",
+        "{count} due were put off, by a platform or by the pace of their accounts; the next is tried again at {at}",
+        "`chancery delivery show` has the reason, and what a platform answered to each try",
     ),
     Finding(
         "publishing",

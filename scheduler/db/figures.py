@@ -43,7 +43,7 @@ async def find_queue(uow: UnitOfWork) -> Queue:
 
 
 async def find_put_off(uow: UnitOfWork) -> tuple[int, datetime | None]:
-    """How many are due whose next try lies ahead, because a platform asked for it, and when the first is tried."""
+    """How many are due whose next try lies ahead, because of a platform or of the pace, and when the first is tried."""
     query = select(func.count(), func.min(col(Delivery.wake_at))).where(
         col(Delivery.state) == DeliveryState.READY,
         col(Delivery.due_at) <= uow.now,

@@ -1,6 +1,5 @@
 """How fast accounts and servers may be used: spacing between posts, and budgets with a reserve and fair shares."""
 
-from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Final
@@ -22,35 +21,34 @@ class Wait:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Budget:
-    """What a platform takes within a sliding span, of one account or of all accounts on a server.
-
-    `mine` and `missions` are of a common budget: what the post's mission has used, and how many missions share it.
-    """
+    """What may leave within a sliding span; the reserve is kept for urgent posts."""
 
     limit: int
     per: timedelta
     used: int
-    mine: int = 0
-    missions: int = 1
+    reserve: int = 0
 
     def find_excess(self, parts: int, *, urgent: bool) -> int:
         """How many of the posts before have to be out of the span first; 0 or less: none.
 
-        A thread is counted whole before it begins. As long as half of a common budget is left, nobody's share is asked.
+        A thread is counted whole before it begins.
         """
-        limit = self.open_to(urgent=urgent)
-        over_all = self.used + parts - limit
-        if urgent or self.missions == 1 or 2 * self.used < self.limit:
-            return over_all
-        return max(over_all, self.mine + parts - max(1, limit // self.missions))
+        return self.used + parts - self.open_to(urgent=urgent)
 
     def open_to(self, *, urgent: bool) -> int:
         return self.limit if urgent else self.limit - self.reserve
 
-    @property
-    def reserve(self) -> int:
-        """What is kept for urgent posts; a budget of one has none, or nothing else could leave."""
-        return max(1, self.limit // _RESERVE_PARTS) if self.limit > 1 else 0
+    def share(self, mine: int, missions: int) -> "Budget | None":
+        """One mission's equal part of a common budget; not asked as long as half of the whole is left."""
+        if missions == 1 or 2 * self.used < self.limit:
+            return None
+        part = max(1, self.open_to(urgent=False) // missions)
+        return Budget(limit=part, per=self.per, used=mine)
+
+
+def find_reserve(limit: int) -> int:
+    """What of a quota is kept for urgent posts; of a quota of one nothing, or nothing else could leave."""
+    return max(1, limit // _RESERVE_PARTS) if limit > 1 else 0
 
 
 def find_spacing(last: datetime | None, spacing: timedelta, now: datetime) -> Wait | None:
@@ -64,8 +62,4 @@ def find_spacing(last: datetime | None, spacing: timedelta, now: datetime) -> Wa
 def describe_budget(budget: Budget, whose: str) -> str:
     hours = budget.per.total_seconds() / 3600
     span = f"{hours:.0f} h" if hours >= 1 else f"{hours * 60:.0f} min"
-    return f"{budget.used} of the {budget.limit} posts that {whose} takes in {span} are used"
-
-
-def longest(spans: Iterable[timedelta]) -> timedelta:
-    return max(spans, default=timedelta(0))
+    return f"{budget.used} of {budget.limit} posts in {span} are used, {whose}"

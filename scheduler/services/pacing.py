@@ -24,8 +24,8 @@ from scheduler.domain.pace import (
     Budget,
     Wait,
     describe_budget,
+    find_reserve,
     find_spacing,
-    longest,
 )
 from scheduler.services import rendering
 from scheduler.services.kit import Kit
@@ -54,7 +54,7 @@ class Paces:
         if not urgent and (wait := find_spacing(last, spacing, now)) is not None:
             return wait
         parts = len(rendering.parts_of(case.delivery))
-        for budget, whose, theirs in self._budgets(account):
+        for budget, whose, theirs in self._budgets(account, urgent=urgent):
             excess = budget.find_excess(parts, urgent=urgent)
             if excess > 0:
                 first = max(1, min(excess, budget.used))
@@ -62,17 +62,24 @@ class Paces:
                 return Wait(code=_BUDGET, message=describe_budget(budget, whose), until=until)
         return None
 
-    def _budgets(self, account: Account) -> Iterator[tuple[Budget, str, ColumnElement[bool]]]:
-        """Each budget, who takes it, and whose posts count."""
+    def _budgets(
+        self, account: Account, *, urgent: bool
+    ) -> Iterator[tuple[Budget, str, ColumnElement[bool]]]:
+        """Each budget, whose it is, and which accounts' posts count."""
         can = self.kit.platform(account.platform).capabilities
         used = self.used.get(account.id)
         for quota in can.quotas:
             count = used.counts[quota.per] if used else 0
-            own = Budget(limit=quota.limit, per=quota.per, used=count)
-            yield own, "the account", col(Account.id) == account.id
+            yield build_budget(quota, count), "of the account", col(Account.id) == account.id
         for quota in can.shared_quotas:
-            server = account.base_url
-            yield self._common(account, quota), server, col(Account.base_url) == server
+            by_mission = self._count(account.base_url, quota.per)
+            whole = build_budget(quota, sum(by_mission.values()))
+            on_server = col(Account.base_url) == account.base_url
+            yield whole, f"of all on {account.base_url}", on_server
+            share = whole.share(by_mission.get(account.mission_id, 0), len(by_mission))
+            if share is not None and not urgent:
+                mine = on_server & (col(Account.mission_id) == account.mission_id)
+                yield share, f"of the mission on {account.base_url}", mine
 
     def spend(self, case: Case) -> None:
         """Count a delivery that leaves, for those after it in the same group."""
@@ -81,37 +88,37 @@ class Paces:
             parts = len(rendering.parts_of(case.delivery))
             self._spent[key] = self._spent.get(key, 0) + parts
 
-    def _common(self, account: Account, quota: Quota) -> Budget:
-        by_mission = dict(self.shared[quota.per][account.base_url])
-        for (server, mission), parts in self._spent.items():
-            if server == account.base_url:
+    def _count(self, server: str, span: timedelta) -> dict[UUID, int]:
+        """By mission with an account there: what is used, with what leaves in this group."""
+        by_mission = dict(self.shared[span][server])
+        for (where, mission), parts in self._spent.items():
+            if where == server:
                 by_mission[mission] = by_mission.get(mission, 0) + parts
-        return Budget(
-            limit=quota.limit,
-            per=quota.per,
-            used=sum(by_mission.values()),
-            mine=by_mission.get(account.mission_id, 0),
-            missions=len(by_mission),
-        )
+        return by_mission
+
+
+def build_budget(quota: Quota, used: int) -> Budget:
+    return Budget(limit=quota.limit, per=quota.per, used=used, reserve=find_reserve(quota.limit))
 
 
 async def load(uow: UnitOfWork, kit: Kit, cases: Collection[Case]) -> Paces:
     """Read it in as many statements for one delivery as for hundreds."""
     accounts = {case.account.id: case.account for case in cases}
-    spans: dict[timedelta, None] = {}
+    spans: set[timedelta] = set()
     servers: dict[timedelta, set[str]] = {}
     paced = set()
     for account in accounts.values():
         can = kit.platform(account.platform).capabilities
-        spans |= dict.fromkeys(quota.per for quota in can.quotas)
+        spans |= {quota.per for quota in can.quotas}
         for quota in can.shared_quotas:
             servers.setdefault(quota.per, set()).add(account.base_url)
         if can.quotas or account.spacing_s:
             paced.add(account.id)
-    reach = longest([*spans, *(timedelta(seconds=each.spacing_s) for each in accounts.values())])
+    spacings = (timedelta(seconds=each.spacing_s) for each in accounts.values())
+    reach = max(*spans, *spacings, timedelta(0))
     return Paces(
         uow,
         kit,
-        await paces.find_used(uow, paced, list(spans), uow.now - reach) if paced else {},
+        await paces.find_used(uow, paced, sorted(spans), uow.now - reach) if paced else {},
         {span: await paces.find_shared(uow, names, span) for span, names in servers.items()},
     )

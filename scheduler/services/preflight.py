@@ -21,10 +21,11 @@ from scheduler.db.cases import Case
 from scheduler.db.posts import PostParts
 from scheduler.db.tables import Account, DataKey, Delivery, Media, SealedToken
 from scheduler.db.uow import UnitOfWork
-from scheduler.domain.pace import URGENT, Budget
+from scheduler.domain.pace import URGENT
 from scheduler.errors import ChanceryError
 from scheduler.services import release, rendering, secrets
 from scheduler.services.kit import Kit
+from scheduler.services.pacing import build_budget
 from scheduler.services.release import Bench, Obstacle
 from scheduler.vault.envelope import TokenUnavailableError
 
@@ -106,9 +107,8 @@ class _Reader:
     uow: UnitOfWork
     kit: Kit
     bench: Bench
-    used: Mapping[
-        UUID, int
-    ]  #: at most so many posts of the account lie within its longest quota's span
+    #: By account, at most how many of its posts lie within its longest quota's span.
+    used: Mapping[UUID, int]
 
     async def read(
         self,
@@ -160,7 +160,7 @@ class _Reader:
         except (ValueError, KeyError, TypeError):
             return []  # as above
         for quota in self.kit.platform(case.account.platform).capabilities.quotas:
-            limit = Budget(limit=quota.limit, per=quota.per, used=0).open_to(urgent=urgent)
+            limit = build_budget(quota, 0).open_to(urgent=urgent)
             if more_parts + self.used[account_id] <= limit:
                 continue
             start = due - quota.per

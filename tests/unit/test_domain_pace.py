@@ -4,14 +4,14 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from scheduler.domain.pace import Budget, describe_budget, find_spacing
+from scheduler.domain.pace import Budget, describe_budget, find_reserve, find_spacing
 
 NOON = datetime(2026, 11, 26, 12, 0, tzinfo=UTC)
 MINUTE = timedelta(minutes=1)
 
 
-def _budget(**fields: int) -> Budget:
-    return Budget(**{"limit": 20, "per": MINUTE, "used": 0, **fields})  # type: ignore[arg-type]
+def _budget(used: int = 0, limit: int = 20) -> Budget:
+    return Budget(limit=limit, per=MINUTE, used=used, reserve=find_reserve(limit))
 
 
 @pytest.mark.parametrize(
@@ -47,31 +47,31 @@ def test_an_account_waits_until_its_spacing_is_over(
 def test_a_budget_is_used_to_its_edge_and_its_reserve_by_urgent_posts(
     used: int, parts: int, urgent: bool, excess: int
 ) -> None:
-    found = _budget(used=used).find_excess(parts, urgent=urgent)
+    found = _budget(used).find_excess(parts, urgent=urgent)
     assert max(found, 0) == excess
 
 
 def test_the_smallest_budgets_have_a_reserve_unless_nothing_else_could_leave() -> None:
-    assert [_budget(limit=limit).reserve for limit in (1, 2, 9, 20, 300)] == [0, 1, 1, 2, 30]
+    assert [find_reserve(limit) for limit in (1, 2, 9, 20, 300)] == [0, 1, 1, 2, 30]
 
 
 @pytest.mark.parametrize(
-    ("used", "mine", "excess"),
+    ("used", "missions", "limit"),
     [
-        (9, 9, 0),  # as long as half is left, nobody's share is asked
-        (10, 9, 4),  # of 18 for three missions, six are its own
-        (10, 5, 0),
-        (10, 6, 1),
-        (18, 0, 1),  # nothing is left for anybody
+        (9, 3, None),  # as long as half is left, nobody's share is asked
+        (10, 3, 6),  # of eighteen for three
+        (18, 40, 1),  # nobody is shut out
+        (18, 1, None),  # whoever is alone shares with nobody
     ],
 )
 def test_a_mission_with_thousands_leaves_the_others_their_share(
-    used: int, mine: int, excess: int
+    used: int, missions: int, limit: int | None
 ) -> None:
-    found = _budget(used=used, mine=mine, missions=3).find_excess(1, urgent=False)
-    assert max(found, 0) == excess
+    share = _budget(used).share(5, missions)
+    assert (share and share.limit) == limit
+    assert share is None or (share.used, share.reserve, share.per) == (5, 0, MINUTE)
 
 
 def test_a_budget_is_told_in_words() -> None:
-    told = describe_budget(_budget(used=18), "the account")
-    assert told == "18 of the 20 posts that the account takes in 1 min are used"
+    told = describe_budget(_budget(18), "of the account")
+    assert told == "18 of 20 posts in 1 min are used, of the account"
