@@ -115,7 +115,7 @@ async def load(uow: UnitOfWork, kit: Kit, cases: Collection[Case]) -> Paces:
         if can.quotas or account.spacing_s:
             paced.add(account.id)
     spacings = (timedelta(seconds=each.spacing_s) for each in accounts.values())
-    reach = max(*spans, *spacings, timedelta(0))
+    reach = max((*spans, *spacings), default=timedelta(0))  # no cases: another worker has them
     return Paces(
         uow,
         kit,

@@ -12,7 +12,7 @@ from sqlmodel import col, select
 from adapters.base import Quota
 from adapters.mastodon import MastodonAdapter
 from scheduler.db.tables import Account, Attempt, Delivery, Post
-from scheduler.services import accounts
+from scheduler.services import accounts, pacing
 from tests.support.world import World, connect
 
 ALERT = {"post_class": "consular_alert"}
@@ -146,3 +146,10 @@ async def test_a_post_that_waits_longer_than_it_may_be_late_is_held(
             delivery.late_at = uow.now
         await world.settle(second, lambda each: each.state == "held")
     assert len(await _started(world)) == 1
+
+
+async def test_a_group_whose_claims_another_worker_has_asks_for_nothing(world: World) -> None:
+    async with world.app.open_uow.read() as uow:
+        pace = await pacing.load(uow, world.app.kit, ())
+        assert not pace.used
+        assert not pace.shared
