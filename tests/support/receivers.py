@@ -117,9 +117,12 @@ class Certificate:
         return cls(public, context)
 
 
-@dataclass(slots=True)
+@dataclass
 class MailServer:
-    """aiosmtpd on a free port; it keeps what it accepts."""
+    """aiosmtpd on a free port; it keeps what it accepts.
+
+    Without slots: the library looks at every attribute of its handler, and Python 3.11.2 stumbles there over `__weakref__`.
+    """
 
     certificate: Certificate | None = None
     implicit: bool = False
