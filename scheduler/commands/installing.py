@@ -11,7 +11,6 @@ from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.ext.asyncio import AsyncEngine
 from sqlmodel import col
 
-from scheduler import policy
 from scheduler.app import App, BuildPlatforms, application
 from scheduler.commands.refusals import (
     DatabaseOutdatedError,
@@ -24,6 +23,8 @@ from scheduler.db.migrate import find_revisions, upgrade
 from scheduler.db.tables import Mission
 from scheduler.db.uow import DatabaseUnavailableError
 from scheduler.domain.people import Role
+from scheduler.policy.bundle import pack
+from scheduler.policy.shipped import read_shipped
 from scheduler.services import adopting, tokens
 from scheduler.services.adopting import Adopted
 from scheduler.services.installation import NewAdmin, install
@@ -33,7 +34,6 @@ from scheduler.settings import Settings, SettingsError
 from scheduler.vault.keyfile import KeyFileMissingError, KeyRing
 
 _LOCALTIME: Final = Path("/etc/localtime")
-_POLICY: Final = Path(policy.__file__).with_name("default.toml")
 _MISSING: Final = "nothing is installed here yet; run `chancery init`"
 
 
@@ -201,7 +201,7 @@ async def found(settings: Settings, platforms: BuildPlatforms, founding: Foundin
                 uow,
                 mission=founding.mission,
                 admins=founding.admins,
-                policy=_POLICY.read_bytes(),
+                policy=pack(read_shipped("neutral")),
                 public_keys={"trust": trust},
             )
     return Founded(mission=made.mission, codes=made.codes, trust=trust, settings=settings)

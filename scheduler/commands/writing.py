@@ -17,6 +17,7 @@ from scheduler.domain.lateness import MOST_LATE_MINUTES
 F = TypeVar("F", bound=Callable[..., object])
 Segment = dict[str, Any]  #: `{"text": …, "media": [{"sha256": …, "alt": …}]}`
 
+_NUMBER: Final = re.compile(r"-?\d{1,9}")
 #: A line `---` alone separates the posts of a thread.
 _CUT: Final = re.compile(r"^---[ \t]*$\n?", re.MULTILINE)
 
@@ -44,6 +45,7 @@ class Options(TypedDict):
     until: str | None
     on_approval: bool | None
     campaign: str | None
+    facts: tuple[tuple[str, str], ...]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -121,9 +123,22 @@ def read_body(options: Options, current: Mapping[str, Any] | None) -> dict[str, 
         body["languages"] = {**chosen, **dict(options["languages"])}
     if options["campaign"] is not None:
         body["campaign"] = options["campaign"] or None
+    if options["facts"]:
+        kept = (current["facts"] if current else None) or {}
+        body["facts"] = {**kept, **{name: read_fact(value) for name, value in options["facts"]}}
+        body["facts"] = {name: value for name, value in body["facts"].items() if value != ""}
     if options["on_approval"] is not None:
         body["schedule_on_approval"] = options["on_approval"]
     return body
+
+
+def read_fact(text: str) -> object:
+    """A fact's value: a number, true or false, a list in brackets, or a text."""
+    if text.startswith("[") and text.endswith("]"):
+        return [each.strip() for each in text[1:-1].split(",") if each.strip()]
+    if text in {"true", "false"}:
+        return text == "true"
+    return int(text) if _NUMBER.fullmatch(text) else text
 
 
 def _read_card(options: Options, current: Mapping[str, Any] | None) -> dict[str, Any]:
@@ -280,6 +295,13 @@ _OPTIONS: Final = (
         type=PairType("ACCOUNT=LANG"),
         multiple=True,
         help="The text that an account gets; default: the account's own language.",
+    ),
+    click.option(
+        "--fact",
+        "facts",
+        type=PairType("NAME=VALUE"),
+        multiple=True,
+        help="What the policy asks of a post, such as topic=rail or alert.fields=[place,phone]; NAME= takes it back.",
     ),
     click.option("--campaign", help="The campaign it is part of; '' for none."),
     click.option("--card-url", help="A link card: the address it leads to."),

@@ -59,10 +59,12 @@ class PostParts:
     @property
     def sources(self) -> JsonValue:
         """What the officer wrote, in one order: it is part of what is approved."""
+        declared = {} if self.post.facts is None else {"facts": self.post.facts}
         return {
             "texts": [[text.language, text.segments] for text in self.texts],
             "variants": [[str(each.account_id), each.segments] for each in self.variants],
             "card": self.post.link_card,
+            **declared,
         }
 
 

@@ -129,7 +129,7 @@ RULES: Final[Mapping[type[Base], Rule]] = {
 }
 #: Columns that came later stand in a digest only where they have a value: the digests of before stay true.
 _LATER: Final[Mapping[type[Base], tuple[str, ...]]] = {
-    Post: ("campaign_id",),
+    Post: ("campaign_id", "facts"),
     Posture: ("campaign_id",),
 }
 #: Rows of these are changed by who has locked them: what is in memory is what is in the database.

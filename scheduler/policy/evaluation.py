@@ -1,36 +1,14 @@
 """What the policy says about one post: its findings, and an account of every rule."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import Self, assert_never
 
+from scheduler.policy.conditions import Places
+from scheduler.policy.facts import PostFacts, TextFact
 from scheduler.policy.matching import Span
-from scheduler.policy.rules import Effect, Hits, Kind, Policy, Rule
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class TextFact:
-    """A text that will be public: the common text, a variant or an alt text."""
-
-    language: str  #: BCP 47
-    text: str
-    field: str = "text"  #: where it stands, in the caller's words; findings repeat it
-    is_body: bool = True  #: False for alt texts and titles: a required term is not looked for there
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class PostFacts:
-    """All that a rule can ask about a post."""
-
-    post_class: str
-    texts: tuple[TextFact, ...]
-
-    @classmethod
-    def of(cls, post_class: str, texts: Mapping[str, str]) -> Self:
-        """A post with one text per language and nothing else."""
-        facts = tuple(TextFact(language=tag, text=text) for tag, text in texts.items())
-        return cls(post_class=post_class, texts=facts)
+from scheduler.policy.reading import Reading
+from scheduler.policy.rules import Case, Effect, Policy, Rule
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -41,20 +19,18 @@ class Finding:
     version: str  #: of the policy
     effect: Effect
     language: str
-    field: str
-    span: Span | None  #: start and end in code points; None: something is missing
+    field: str  #: in the caller's words
+    span: Span | None  #: start and end in code points; None: the post as a whole
     message: str
     fix: str
+    approver: str  #: who may clear it, where the effect is require
+    override: str  #: who may let it pass all the same; empty: nobody
+    waits: bool  #: time alone may end it
 
 
 class Outcome(StrEnum):
-    """Why a rule did or did not apply to a post."""
-
     APPLIED = "applied"
-    OTHER_CLASS = "other_class"
-    OTHER_LANGUAGE = "other_language"
-    EXCUSED = "excused"  #: all that was found is inside exceptions
-    SATISFIED = "satisfied"  #: nothing blocked is there, or something required is
+    PASSED = "passed"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -69,110 +45,72 @@ class Row:
 
 
 def evaluate(policy: Policy, facts: PostFacts) -> tuple[Finding, ...]:
-    """Return all findings, by text, then rule, then place; the same input gives the same answer, and none raises."""
-    required = [
-        index for index in policy.required if policy.rules[index].covers_class(facts.post_class)
-    ]
+    """Return all findings, by rule and then place; the same input gives the same answer, and none raises."""
+    return judge(policy, policy.read(facts))
+
+
+def judge(policy: Policy, reading: Reading) -> tuple[Finding, ...]:
+    """The findings on a post that was prepared before."""
     findings: list[Finding] = []
-    for fact in facts.texts:
-        hits = policy.find(fact.text)
-        missing = [index for index in required if fact.is_body and index not in hits]
-        for index in sorted({*hits, *missing}):
-            rule = policy.rules[index]
-            if rule.covers_class(facts.post_class) and rule.covers_language(fact.language):
-                findings += [
-                    _finding(policy, rule, fact, span) for span in _places(rule, hits.get(index))
-                ]
+    for rule in policy.rules:
+        held = find_case(rule, reading)
+        if held is not None:
+            findings += _findings(policy, rule, *held, reading)
     return tuple(findings)
 
 
+def find_case(rule: Rule, reading: Reading) -> tuple[Case, Places] | None:
+    """The strongest case of a rule that holds, with the places that make it so."""
+    for case in rule.cases:
+        places = case.when.find(reading)
+        if places is not None:
+            return case, places
+    return None
+
+
 def explain(policy: Policy, facts: PostFacts) -> tuple[Row, ...]:
-    """Return one row for every rule of the policy, in the file's order, with the reason why it applied or not."""
-    applied: dict[str, list[Finding]] = {}
-    for finding in evaluate(policy, facts):
-        applied.setdefault(finding.rule, []).append(finding)
-    excused = {
-        policy.rules[index].id
-        for fact in facts.texts
-        for index, hits in policy.find(fact.text).items()
-        if hits.excused and policy.rules[index].covers_language(fact.language)
-    }
-    return tuple(
-        _row(policy, rule, facts, applied.get(rule.id, []), is_excused=rule.id in excused)
-        for rule in policy.rules
-    )
+    """Return one row for every rule of the policy, in its order, with the reason why it applied or not."""
+    reading = policy.read(facts)
+    return tuple(_explain(policy, rule, reading) for rule in policy.rules)
 
 
-def _row(
-    policy: Policy,
-    rule: Rule,
-    facts: PostFacts,
-    findings: Sequence[Finding],
-    *,
-    is_excused: bool,
-) -> Row:
-    outcome = _judge(rule, facts, findings, is_excused=is_excused)
+def _explain(policy: Policy, rule: Rule, reading: Reading) -> Row:
+    held = find_case(rule, reading)
+    case = rule.cases[0] if held is None else held[0]
+    why = case.when.why(reading)
+    if held is not None and held[1]:
+        why = f"{why}: {'; '.join(_describe(reading, place) for place in sorted(set(held[1])))}"
     return Row(
         rule=rule.id,
         version=policy.version,
-        effect=rule.effect,
-        outcome=outcome,
-        why=_sentence(rule, facts, findings, outcome),
+        effect=case.effect,
+        outcome=Outcome.PASSED if held is None else Outcome.APPLIED,
+        why=why,
     )
 
 
-def _places(rule: Rule, hits: Hits | None) -> Sequence[Span | None]:
-    if rule.kind is Kind.BLOCKED_TERM:
-        return hits.counted if hits else ()
-    return () if hits else (None,)
+def _describe(reading: Reading, place: tuple[int, Span]) -> str:
+    fact, (start, end) = reading.facts.texts[place[0]], place[1]
+    shown = fact.text[start:end]
+    return f"“{shown[:60]}” in {fact.field} ({fact.language}), characters {start + 1} to {end}"
 
 
-def _finding(policy: Policy, rule: Rule, fact: TextFact, span: Span | None) -> Finding:
-    return Finding(
-        rule=rule.id,
-        version=policy.version,
-        effect=rule.effect,
-        language=fact.language,
-        field=fact.field,
-        span=span,
-        message=rule.message,
-        fix=rule.fix,
-    )
-
-
-def _judge(
-    rule: Rule, facts: PostFacts, findings: Sequence[Finding], *, is_excused: bool
-) -> Outcome:
-    if findings:
-        return Outcome.APPLIED
-    if not rule.covers_class(facts.post_class):
-        return Outcome.OTHER_CLASS
-    if not any(rule.covers_language(fact.language) for fact in facts.texts):
-        return Outcome.OTHER_LANGUAGE
-    return Outcome.EXCUSED if is_excused else Outcome.SATISFIED
-
-
-def _sentence(rule: Rule, facts: PostFacts, findings: Sequence[Finding], outcome: Outcome) -> str:
-    match outcome:
-        case Outcome.APPLIED:
-            return "; ".join(_describe(finding) for finding in findings)
-        case Outcome.OTHER_CLASS:
-            return f"only for {', '.join(rule.classes or ())}; the post is {facts.post_class}"
-        case Outcome.OTHER_LANGUAGE:
-            own = ", ".join(fact.language for fact in facts.texts) or "no text"
-            return f"only for {', '.join(rule.languages or ('any text',))}; the post has {own}"
-        case Outcome.EXCUSED:
-            return "found only inside its exceptions"
-        case Outcome.SATISFIED if rule.kind is Kind.REQUIRED_TERM:
-            return "what it requires is there"
-        case Outcome.SATISFIED:
-            return "nothing that it blocks was found"
-        case _:
-            assert_never(outcome)
-
-
-def _describe(finding: Finding) -> str:
-    where = f"{finding.field} ({finding.language})"
-    if finding.span is None:
-        return f"{where} has none of its terms"
-    return f"{where}, characters {finding.span[0] + 1} to {finding.span[1]}"
+def _findings(
+    policy: Policy, rule: Rule, case: Case, places: Places, reading: Reading
+) -> Iterator[Finding]:
+    found: list[tuple[int, Span | None]] = [*sorted(set(places))] or [(0, None)]
+    for index, span in found:
+        fact = reading.facts.texts[index] if reading.facts.texts else TextFact("", "", "")
+        yield Finding(
+            rule=rule.id,
+            version=policy.version,
+            effect=case.effect,
+            language=fact.language,
+            field=fact.field,
+            span=span,
+            message=case.message,
+            fix=rule.fix,
+            approver=rule.approver,
+            override=rule.override,
+            waits=case.waits,
+        )

@@ -27,6 +27,9 @@ _SINGLE_BYTE: Final = regex.compile(r"(?<!\\)(?:\\\\)*\\C")
 # A pattern that can match nothing does so in one of these, but for artful ones; `find` passes over what is left.
 _SAMPLES: Final = ("", "a", "  ", " a ")
 _SPACE: Final = r"[\s\p{Z}]+"
+_VOWELS: Final = "aeiouyàèìòùáéíóúâêîôûăãõäöüëïўаеиіоуяюєїыэებიაოუ"
+_LETTER: Final = r"[\p{L}\p{M}'’]"
+_SHORT_STEM: Final = 4  #: letters; after one this short, long endings make other words
 
 Span = tuple[int, int]
 
@@ -72,9 +75,13 @@ class Folded:
 
 
 class Needle:
-    """One term (whole words only) or one pattern (as written)."""
+    """One term (whole words only) or one pattern (as written).
 
-    __slots__ = ("_compiled", "_is_term", "source")
+    A term's word that ends in `*` stands for every form of it: its last vowel may change, and an ending may follow.
+    Where such a term begins with a capital, so must what is found: it is a name.
+    """
+
+    __slots__ = ("_compiled", "_is_name", "_is_term", "probe", "source")
 
     def __init__(self, source: str, *, is_term: bool) -> None:
         """Compile it.
@@ -83,7 +90,10 @@ class Needle:
             PatternError: RE2 refuses the pattern, it matches the empty text, or nothing of the term is visible.
         """
         self._is_term = is_term
+        self._is_name = is_term and "*" in source and source[:1].isupper()
         self.source = _term_pattern(source) if is_term else source
+        #: What every occurrence holds, and cheap to look for with a thousand others: a term's longest stem.
+        self.probe = _term_probe(source) if is_term else source
         try:
             self._compiled = re2.compile(self.source, _options(_NEEDLE_MEMORY))
         except re2.error as error:
@@ -106,8 +116,13 @@ class Needle:
             offset += len(data[known:first].decode())
             known = first
             end = offset + len(data[first:last].decode())
-            if not self._is_term or (folded.is_boundary(offset) and folded.is_boundary(end)):
+            if not self._is_term or self._is_whole(folded, offset, end):
                 yield folded.original(offset, end)
+
+    def _is_whole(self, folded: Folded, start: int, end: int) -> bool:
+        if self._is_name and not folded.text[start].isupper():
+            return False
+        return folded.is_boundary(start) and folded.is_boundary(end)
 
 
 class Matcher:
@@ -148,7 +163,7 @@ class Matcher:
 def _build_group(needles: Sequence[Needle], memory_bytes: int) -> re2.Set:
     group = re2.Set.SearchSet(_options(memory_bytes))
     for needle in needles:
-        group.Add(needle.source)
+        group.Add(needle.probe)
     group.Add("")  # found in every text, unless the search failed
     try:
         group.Compile()
@@ -188,8 +203,32 @@ def fold(text: str, *, form: Literal["NFC", "NFKC"] = "NFKC") -> Folded:
 
 
 def _term_pattern(term: str) -> str:
-    words = fold(term).text.split()
-    return _SPACE.join(re2.escape(word) for word in words)
+    return _SPACE.join(_word_pattern(word) for word in fold(term).text.split())
+
+
+def _term_probe(term: str) -> str:
+    stems = [_stem(word) for word in fold(term).text.split()]
+    return str(re2.escape(max(stems, key=len, default="")))
+
+
+def _stem(word: str) -> str:
+    """The part of a word that all its forms share."""
+    if not word.endswith("*") or len(word) == 1:
+        return word
+    stem = word[:-1]
+    return stem[:-1] if len(stem) > _SHORT_STEM and stem[-1].lower() in _VOWELS else stem
+
+
+def _word_pattern(word: str) -> str:
+    stem = _stem(word)
+    if stem == word:
+        return str(re2.escape(word))
+    if len(stem) < len(word) - 1 and stem[-1].lower() in _VOWELS:
+        return (
+            f"{re2.escape(stem)}[{_VOWELS}]{_LETTER}{{0,4}}"  # Crimea and its forms, but not crime
+        )
+    longest = 5 if len(word) - 1 > _SHORT_STEM else 3
+    return f"{re2.escape(stem)}{_LETTER}{{0,{longest}}}"
 
 
 def _options(memory_bytes: int) -> re2.Options:

@@ -9,6 +9,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
+from scheduler.policy.facts import AUTHORED
+from scheduler.policy.world import World
+
 #: The file of the practice installation; another scenario file of the same form will do.
 DEFAULT_FILE: Final = Path(__file__).with_name("lipovec.json")
 
@@ -59,6 +62,7 @@ class ScenarioPost:
     at: str  #: UTC, of the scenario's own fortnight
     zone: str
     images: tuple[ScenarioImage, ...]
+    facts: dict[str, Any]  #: that its author declares for the policy's rules
     final: str  #: what becomes of it: published, blocked, held, …
 
 
@@ -89,6 +93,7 @@ def read_scenario(path: Path = DEFAULT_FILE) -> Scenario:
     """
     data = json.loads(path.read_text(encoding="utf-8"))
     ministry = data["ministries"][0]
+    world = World(path.name, data)
     own = [each for each in data["accounts"] if _is_of(ministry, each["owner"])]
     missions = (_root(ministry), *_missions(data, ministry, own))
     return Scenario(
@@ -96,7 +101,7 @@ def read_scenario(path: Path = DEFAULT_FILE) -> Scenario:
         people=tuple(_people(data, ministry, {each.code for each in missions})),
         accounts=tuple(_account(each) for each in own),
         posts=tuple(
-            _post(each)
+            _post(world, each)
             for each in sorted(data["posts"], key=lambda post: str(post["schedule"]["utc"]))
             if each["ministry"] == ministry["id"]
         ),
@@ -186,7 +191,8 @@ def _account(each: dict[str, Any]) -> ScenarioAccount:
     )
 
 
-def _post(each: dict[str, Any]) -> ScenarioPost:
+def _post(world: World, each: dict[str, Any]) -> ScenarioPost:
+    facts = world.facts_of(each)
     return ScenarioPost(
         code=each["id"],
         author=each["author"],
@@ -201,6 +207,7 @@ def _post(each: dict[str, Any]) -> ScenarioPost:
             for media in each.get("media", ())
             if media["kind"] == "image" and media.get("alt")
         ),
+        facts={name: value for name, value in facts.items() if name in AUTHORED},
         final=each["expect"]["final"],
     )
 

@@ -14,8 +14,8 @@ from scheduler.domain.people import Actor
 from scheduler.domain.post_flow import PostState
 from scheduler.domain.posture import STOPPED, Departure, Restriction, describe, find_block
 from scheduler.errors import ChanceryError
-from scheduler.policy.evaluation import Row, explain
-from scheduler.policy.rules import Policy
+from scheduler.policy.bundle import open_policy
+from scheduler.policy.evaluation import Row
 from scheduler.services import judging, release
 from scheduler.services.inspection import Flaw, find_flaws
 from scheduler.services.kit import Kit
@@ -54,10 +54,10 @@ async def explain_post(uow: UnitOfWork, kit: Kit, actor: Actor, post_id: UUID) -
     """Every rule of the policy with its reason, and every hindrance now."""
     post = await sight.get_post(uow, actor, post_id)
     parts = await posts.load_parts(uow, post)
-    policy = Policy.parse((await rules.get_policy(uow)).body)
+    policy = open_policy((await rules.get_policy(uow)).body)
     _, flaws = await find_flaws(uow, kit, parts)
     return Explanation(
-        rows=explain(policy, judging.facts_of(parts)),
+        rows=judging.explain_all(policy, parts, uow.now),
         flaws=tuple(flaws),
         hindrances=tuple(await _find_hindrances(uow, parts)),
     )

@@ -14,6 +14,7 @@ from scheduler.domain.people import Actor
 from scheduler.domain.post_flow import PostState
 from scheduler.domain.text import HiddenSpan, hidden_characters
 from scheduler.errors import ChanceryError
+from scheduler.policy.bundle import open_policy
 from scheduler.policy.evaluation import Finding
 from scheduler.services import judging, rendering
 from scheduler.services.kit import Kit
@@ -77,7 +78,7 @@ async def inspect(uow: UnitOfWork, kit: Kit, actor: Actor, post_id: UUID) -> Ins
     post = await sight.get_post(uow, actor, post_id)
     parts = await posts.load_parts(uow, post)
     policy = await rules.find_policy(uow)  # None: changed by hand; who submits or approves is told
-    findings = () if policy is None else judging.judge(judging.parse(policy.body), parts)
+    findings = () if policy is None else judging.judge(open_policy(policy.body), parts, uow.now)
     in_force = "" if policy is None else policy.digest
     media, flaws = await find_flaws(uow, kit, parts)
     return Inspection(

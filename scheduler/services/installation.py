@@ -8,7 +8,7 @@ from scheduler.db.tables import AuditHead, Mission, PolicyVersion
 from scheduler.db.uow import UnitOfWork
 from scheduler.domain.people import Actor, Role
 from scheduler.errors import InvalidError
-from scheduler.policy.rules import Policy
+from scheduler.policy.bundle import open_policy
 from scheduler.services import people, tokens
 from scheduler.services.people import NewGrant, NewMission
 from scheduler.services.tokens import IssuedCode
@@ -66,7 +66,7 @@ async def install(
 
 
 def insert_policy(uow: UnitOfWork, body: bytes, *, actor: Actor | None = None) -> PolicyVersion:
-    policy = Policy.parse(body)
+    policy = open_policy(body)
     row = PolicyVersion(
         version=policy.version,
         digest=policy.digest,

@@ -1,15 +1,20 @@
 """What the policy in force says of a post."""
 
 from collections.abc import Mapping, Sequence
-from functools import lru_cache
+from datetime import datetime
 from typing import Any
 
 from scheduler.db import rules
 from scheduler.db.posts import PostParts
+from scheduler.db.tables import Account
 from scheduler.db.uow import UnitOfWork
 from scheduler.errors import InvalidError
-from scheduler.policy.evaluation import Finding, PostFacts, TextFact, evaluate
+from scheduler.policy.bundle import open_policy
+from scheduler.policy.declaring import read_value
+from scheduler.policy.evaluation import Finding, Outcome, Row, evaluate, explain
+from scheduler.policy.facts import DECLARED, PostFacts, TextFact, Value
 from scheduler.policy.rules import Effect, Policy
+from scheduler.policy.source import node_of
 from scheduler.services.rendering import language_for
 
 
@@ -21,41 +26,94 @@ class PolicyBlockedError(InvalidError):
 
 async def find_findings(uow: UnitOfWork, parts: PostParts) -> tuple[tuple[Finding, ...], Policy]:
     """What the policy in force says of the post as it stands."""
-    policy = parse((await rules.get_policy(uow)).body)
-    return judge(policy, parts), policy
+    policy = open_policy((await rules.get_policy(uow)).body)
+    return judge(policy, parts, uow.now), policy
 
 
-def judge(policy: Policy, parts: PostParts) -> tuple[Finding, ...]:
-    """What the policy says of the post as it stands."""
-    return evaluate(policy, facts_of(parts))
+def judge(policy: Policy, parts: PostParts, now: datetime) -> tuple[Finding, ...]:
+    """What the policy says of the post as it stands, in each of the forms in which it goes out."""
+    found: dict[Finding, None] = {}
+    for facts in facts_of(parts, now):
+        found |= dict.fromkeys(evaluate(policy, facts))
+    return tuple(found)
 
 
-@lru_cache(maxsize=4)
-def parse(body: bytes) -> Policy:
-    """The policy of a stored version; parsed once for all deliveries that it judges."""
-    return Policy.parse(body)
+def explain_all(policy: Policy, parts: PostParts, now: datetime) -> tuple[Row, ...]:
+    """One row for every rule: of the first form of the post that it applies to, else of the first form."""
+    forms = facts_of(parts, now) or [PostFacts.of(parts.post.post_class, {})]
+    by_form = [explain(policy, facts) for facts in forms]
+    return tuple(
+        next((row for row in rows if row.outcome is Outcome.APPLIED), rows[0])
+        for rows in zip(*by_form, strict=True)
+    )
 
 
-def facts_of(parts: PostParts) -> PostFacts:
-    """What rules judge: every text and alt text, common or an account's own, and the link card in each language."""
+def facts_of(parts: PostParts, now: datetime) -> list[PostFacts]:
+    """What rules judge: the post once for each common text, and once for each account that has a text of its own.
+
+    Each with its alt texts and the link card, and with the accounts that it goes to. A post that goes out at once does
+    so `now`.
+    """
+    at = parts.post.due_at or now
+    varied = {variant.account_id for variant in parts.variants}
+    forms = []
+    for text in parts.texts:
+        accounts = [
+            account
+            for _, account in parts.deliveries
+            if account.id not in varied and language_for(parts, account) == text.language
+        ]
+        field = f"texts.{text.language}"
+        forms.append(_form(parts, text.language, text.segments, field, accounts, at))
     by_id = {account.id: account for _, account in parts.deliveries}
-    facts = [
-        fact
-        for text in parts.texts
-        for fact in _facts(text.language, text.segments, f"texts.{text.language}")
-    ]
     for variant in parts.variants:
         account = by_id.get(variant.account_id)
         if account is not None:
-            facts += _facts(
-                language_for(parts, account), variant.segments, f"variants.{account.code}"
+            field = f"variants.{account.code}"
+            language = language_for(parts, account)
+            forms.append(_form(parts, language, variant.segments, field, [account], at))
+    return forms
+
+
+def _form(
+    parts: PostParts,
+    language: str,
+    segments: Sequence[Mapping[str, Any]],
+    field: str,
+    accounts: Sequence[Account],
+    at: datetime,
+) -> PostFacts:
+    post = parts.post
+    declared = {name: _value(name, each) for name, each in (post.facts or {}).items()}
+    return PostFacts(
+        texts=(
+            *_texts(language, segments, field),
+            *(TextFact(language, text, name, "card") for name, text in card_texts(parts)),
+        ),
+        declared={
+            **declared,
+            "class": post.post_class,
+            "language": language,
+            "publish_at": at,
+        },
+        items={
+            "accounts": tuple(
+                {
+                    "id": account.code,
+                    "platform": account.platform,
+                    "language": account.language,
+                    "text_language": language,
+                    "registered": True,
+                }
+                for account in accounts
             )
-    facts += [
-        TextFact(language=language, text=text, field=field, is_body=False)
-        for language in _languages(parts)
-        for field, text in card_texts(parts)
-    ]
-    return PostFacts(post_class=parts.post.post_class, texts=tuple(facts))
+        },
+    )
+
+
+def _value(name: str, value: object) -> Value:
+    """A declared fact, which was checked when it was written."""
+    return read_value(node_of(value, "facts", name), DECLARED[name])
 
 
 def card_texts(parts: PostParts) -> list[tuple[str, str]]:
@@ -63,28 +121,19 @@ def card_texts(parts: PostParts) -> list[tuple[str, str]]:
     return [(f"card.{name}", text) for name, text in sorted((parts.post.link_card or {}).items())]
 
 
-def _languages(parts: PostParts) -> list[str]:
-    """The languages that the post goes out in; before it has targets, those that it is written in."""
-    targeted = {language_for(parts, account) for _, account in parts.deliveries}
-    return sorted(targeted or {text.language for text in parts.texts})
-
-
-def _facts(
+def _texts(
     language: str, segments: Sequence[Mapping[str, Any]], field: str
 ) -> tuple[TextFact, ...]:
     body = "\n".join(segment["text"] for segment in segments)
     alts = [image["alt"] for segment in segments for image in segment["media"]]
     return (
-        TextFact(language=language, text=body, field=field),
-        *(
-            TextFact(language=language, text=alt, field=f"{field}.alt", is_body=False)
-            for alt in alts
-        ),
+        TextFact(language, body, field),
+        *(TextFact(language, alt, f"{field}.alt", "alt") for alt in alts),
     )
 
 
 def is_blocking(finding: Finding) -> bool:
-    """A blocked term that is there, or a required one that is not."""
+    """Whether it keeps the post from leaving; nobody can give the further approval that `require` asks for yet."""
     return finding.effect is not Effect.WARN
 
 
@@ -98,6 +147,8 @@ def describe_finding(finding: Finding) -> dict[str, object]:
         "span": None if finding.span is None else list(finding.span),
         "message": finding.message,
         "fix": finding.fix,
+        "approver": finding.approver,
+        "override": finding.override,
     }
 
 

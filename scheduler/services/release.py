@@ -14,6 +14,7 @@ from scheduler.domain.lateness import Timing, timing, window_end
 from scheduler.domain.people import Permission
 from scheduler.domain.post_flow import PostState
 from scheduler.domain.posture import STOPPED, describe, find_block
+from scheduler.policy.bundle import open_policy
 from scheduler.services import judging, rendering
 
 
@@ -57,7 +58,7 @@ class Bench:
         approval = _find_valid_approval(case, self.now)
         if isinstance(approval, Obstacle):
             return approval
-        return _judge_policy(case, self.policy, approval)
+        return _judge_policy(case, self.policy, approval, self.now)
 
     def judge(self, case: Case) -> Clearance | Obstacle | Timing:
         """Whether the delivery may leave now: cleared, or why not; a cleared one may be early or late."""
@@ -172,14 +173,14 @@ def _find_valid_approval(case: Case, now: datetime) -> Approval | Obstacle:
 
 
 def _judge_policy(
-    case: Case, policy: PolicyVersion | None, approval: Approval
+    case: Case, policy: PolicyVersion | None, approval: Approval, now: datetime
 ) -> Clearance | Obstacle:
     """A policy activated after the approval is asked again; the one it was approved under was."""
     if policy is None:
         message = "the policy in force was changed by hand"
         return Obstacle(code="policy_changed", message=message)
     if policy.digest != approval.policy:
-        for finding in judging.judge(judging.parse(policy.body), case.parts):
+        for finding in judging.judge(open_policy(policy.body), case.parts, now):
             if judging.is_blocking(finding):
                 return Obstacle(
                     code="policy_blocked", message=f"rule {finding.rule}: {finding.message}"

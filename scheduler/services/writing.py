@@ -8,7 +8,7 @@ from sqlalchemy import delete
 from sqlmodel import col
 
 from scheduler.audit.actions import Action
-from scheduler.canonical import JsonObject
+from scheduler.canonical import JsonObject, canonical
 from scheduler.clock import iso
 from scheduler.db import accounts, posts
 from scheduler.db.posts import PostParts
@@ -19,6 +19,9 @@ from scheduler.domain.lateness import DEFAULT_LATE_MINUTES, MOST_LATE_MINUTES
 from scheduler.domain.people import Actor, Permission
 from scheduler.domain.text import check_text
 from scheduler.errors import ForbiddenError, InvalidError
+from scheduler.policy.declaring import read_value
+from scheduler.policy.facts import AUTHORED, DECLARED
+from scheduler.policy.source import PolicyInvalidError, node_of
 from scheduler.services import campaigns
 
 _MOST_TARGETS: Final = 100
@@ -44,6 +47,12 @@ class TargetsTooManyError(InvalidError):
     """One record of the log names them all, and its size is limited."""
 
     code = "targets_too_many"
+
+
+class FactInvalidError(InvalidError):
+    """Not a fact that authors declare, or a value of another kind."""
+
+    code = "fact_invalid"
 
 
 class AccountUnknownError(InvalidError):
@@ -83,6 +92,7 @@ class Writing:
     link_card: dict[str, str] | None = None
     schedule_on_approval: bool | None = None
     campaign: str | None = None  #: its code; empty: none
+    facts: dict[str, Any] | None = None  #: for the policy's rules, by name
 
 
 def require_on_targets(
@@ -136,8 +146,26 @@ def _write_fields(post: Post, writing: Writing) -> None:
         for name, value in writing.link_card.items():
             check_text(value, f"link_card.{name}")
         post.link_card = writing.link_card or None
+    if writing.facts is not None:
+        post.facts = _check_facts(writing.facts)
     if writing.schedule_on_approval is not None:
         post.schedule_on_approval = writing.schedule_on_approval
+
+
+def _check_facts(facts: dict[str, Any]) -> dict[str, Any] | None:
+    """Refuse what authors may not declare, and values of another kind than the fact's."""
+    for name, value in facts.items():
+        if name not in AUTHORED:
+            known = ", ".join(sorted(AUTHORED))
+            raise FactInvalidError(f"{name[:60]!a} is no fact that authors declare; known: {known}")
+        try:
+            told = read_value(node_of(value, "facts", name), DECLARED[name])
+            canonical(value)
+        except (PolicyInvalidError, ValueError) as exc:
+            raise FactInvalidError(f"facts.{name}: {exc}", fact=name) from exc
+        if isinstance(told, str):
+            check_text(told, f"facts.{name}")
+    return facts or None
 
 
 def _set_time(post: Post, mission: Mission, when: When, now: datetime) -> None:

@@ -7,7 +7,7 @@ from scheduler.db import deliveries
 from scheduler.db.tables import Attempt, Delivery
 from scheduler.domain.delivery_flow import DeliveryMove
 from tests.integration.api_fixtures import Api, api_fixture, site_fixture  # noqa: F401 - fixtures go by name
-from tests.support.world import POLICY
+from tests.support.world import POLICY_TEXT
 
 LOOK = {"at": "2026-11-25T08:00:00.000000Z", "saw": "no_answer", "code": "unreachable"}
 
@@ -125,26 +125,33 @@ async def test_deliveries_are_read_page_by_page(api: Api) -> None:
 
 async def test_the_policy_is_read_checked_tried_and_replaced(api: Api) -> None:
     admin, officer = api.as_("bizjak"), api.as_("hocevar")
-    text = POLICY.decode()
+    files = {"policy.yaml": POLICY_TEXT}
     shown = (await officer.get("/policy")).of(200)
-    assert shown["body"] == text
-    checked = (await officer.post("/policy/check", {"body": text})).of(200)
+    assert shown["files"] == files
+    checked = (await officer.post("/policy/check", {"files": files})).of(200)
     assert checked == {
         "ok": True,
         "version": "karvenia-test-1",
         "digest": shown["digest"],
         "rules": 1,
+        "examples": 0,
     }
-    invalid = await officer.post("/policy/check", {"body": text.replace("block", "burn", 1)})
+    invalid = await officer.post(
+        "/policy/check", {"files": {"policy.yaml": POLICY_TEXT.replace("block", "burn", 1)}}
+    )
     assert (invalid.status, invalid.code) == (422, "policy_invalid")
-    assert "rules[0]" in invalid.json["place"]
-    assert (await officer.post("/policy", {"body": text})).code == "permission_denied"
-    assert (await admin.post("/policy", {"body": text})).code == "policy_unchanged"
-    assert (await admin.post("/policy", {"body": ""})).code == "body_invalid"
-    newer = text.replace("karvenia-test-1", "karvenia-test-2").replace("Kiev", "Kijew")
-    assert (await admin.post("/policy", {"body": newer})).of(200)["version"] == "karvenia-test-2"
+    told = {key: invalid.json[key] for key in ("file", "line", "place")}
+    assert told == {"file": "policy.yaml", "line": 7, "place": "rules[0].effect"}
+    assert (await officer.post("/policy", {"files": files})).code == "permission_denied"
+    assert (await admin.post("/policy", {"files": files})).code == "policy_unchanged"
+    assert (await admin.post("/policy", {"files": {}})).code == "body_invalid"
+    newer = POLICY_TEXT.replace("karvenia-test-1", "karvenia-test-2").replace("Kiev", "Kijew")
+    newer_files = {"policy.yaml": newer}
+    assert (await admin.post("/policy", {"files": newer_files})).of(200)[
+        "version"
+    ] == "karvenia-test-2"
     sample = {"text": "Greetings from Kiev", "language": "en", "class": "event"}
     assert (await officer.post("/policy/test", sample)).of(200)["findings"] == []
-    older = (await officer.post("/policy/test", sample | {"body": text})).of(200)
+    older = (await officer.post("/policy/test", sample | {"files": files})).of(200)
     assert [(each["rule"], each["span"]) for each in older["findings"]] == [("kyiv", [15, 19])]
     assert older["rules"][0]["outcome"] == "applied"

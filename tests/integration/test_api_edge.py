@@ -16,9 +16,9 @@ from sqlalchemy import text, update
 from adapters.registry import build
 from scheduler.app import App, application
 from scheduler.clock import iso
-from scheduler.db import rules
 from scheduler.db.tables import AuditOutbox
 from scheduler.errors import ChanceryError
+from scheduler.services import policies
 from scheduler.settings import Settings
 from scheduler.web import problems
 from scheduler.web.app import serve
@@ -144,10 +144,14 @@ async def test_a_fault_of_ours_tells_the_caller_nothing_and_the_log_where(api: A
     assert "secret body" not in str(lines)
 
 
-async def test_an_unexpected_error_is_a_problem_of_its_own(api: Api) -> None:
+async def test_an_unexpected_error_is_a_problem_of_its_own(
+    api: Api, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def broken(_: object) -> None:
+        b"\xff".decode()
+
+    monkeypatch.setattr(policies, "get_active", broken)
     with structlog.testing.capture_logs() as lines:
-        async with api.world.app.open_uow() as uow:
-            (await rules.get_policy(uow)).body = b"\xff"
         reply = await api.as_("hocevar").get("/policy")
     assert (reply.status, reply.code) == (500, "internal_error")
     assert reply.headers["X-Content-Type-Options"] == "nosniff"

@@ -127,7 +127,7 @@ async def test_a_revoked_token_replays_nothing(api: Api) -> None:
 
 async def test_a_reading_request_takes_no_key(api: Api) -> None:
     officer = api.as_("hocevar").with_headers(Idempotency_Key="read")
-    body = {"body": (await officer.get("/policy")).of(200)["body"]}
+    body = {"files": (await officer.get("/policy")).of(200)["files"]}
     for _ in range(2):
         assert "Idempotent-Replay" not in (await officer.post("/policy/check", body)).headers
     (await officer.post("/posts", DRAFT)).of(201)

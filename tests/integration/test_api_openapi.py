@@ -37,7 +37,7 @@ from scheduler.web.app import build_runner
 from scheduler.web.openapi import build_document, find_errors
 from scheduler.web.routing import Route
 from tests.integration.api_fixtures import issue_tokens
-from tests.support.world import POLICY, World, found_world
+from tests.support.world import POLICY_TEXT, World, found_world
 
 load_all_checks()
 DOCUMENT = build_document(ROUTES, version="1", server="http://localhost")
@@ -177,7 +177,8 @@ async def _known(world: World) -> dict[str, list[str]]:
         "zone": ["Europe/Ljubljana"],
         "digest": [str(waiting.digest)],
         "If-Match": ['"1"'],
-        "body": [POLICY.decode()],
+        "files": [{"policy.yaml": POLICY_TEXT}],
+        "facts": [{"topic": "rail", "alert.fields": ["place"]}],
         "from": ["2027-03-22"],
         "to": ["2027-03-29"],
     }

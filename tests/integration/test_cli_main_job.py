@@ -219,18 +219,18 @@ def test_accounts_are_checked_paused_and_resumed_by_their_short_name(karvenia: K
 
 
 def test_a_policy_is_tried_and_activated_by_an_admin(karvenia: Karvenia, tmp_path: Path) -> None:
-    admin, officer, file = karvenia["bizjak"], karvenia["hocevar"], tmp_path / "karvenia.toml"
-    current = officer.ask("policy", "show")["body"]
+    admin, officer, file = karvenia["bizjak"], karvenia["hocevar"], tmp_path / "policy.yaml"
+    current = officer.ask("policy", "show")["files"]["policy.yaml"]
     rule = (
-        '\n[[rules]]\nid = "kyiv"\neffect = "block"\nkind = "blocked_term"\nlanguages = ["en"]\n'
-        'terms = ["Kiev"]\nmessage = "The city is Kyiv in English."\nfix = "Write Kyiv."\n'
+        "rules:\n  - id: kyiv\n    title: The city is Kyiv\n    effect: block\n    when: {text: {has: [Kiev]}}\n"
+        "    message: The city is Kyiv in English.\n    fix: Write Kyiv.\n"
     )
-    file.write_text(current.replace('version = "2027.01.1"', 'version = "2027.02.1"') + rule)
-    text = ("policy", "test", "--language=en", "--text=Our ambassador in Kiev")
+    file.write_text(current.replace("2027.01.2", "2027.02.1").replace("rules:\n", rule))
+    text = ("policy", "try", "--language=en", "--text=Our ambassador in Kiev")
 
     assert officer.run(*text).returncode == 0
-    assert officer.refusal(*text, "--file", file) == "policy_blocked"
-    assert '+id = "kyiv"' in officer.ask("policy", "diff", file)
+    assert officer.refusal(*text, "--policy", file) == "policy_blocked"
+    assert "+  - id: kyiv" in officer.ask("policy", "diff", file)
     assert officer.refusal("policy", "activate", file) == "permission_denied"
     assert admin.ask("policy", "activate", file)["version"] == "2027.02.1"
     outcomes = officer.ask("policy", "explain", *text[2:])["rules"]

@@ -178,7 +178,7 @@ def test_the_policy_in_force_is_printed_as_a_policy_file(
     karvenia: Karvenia, tmp_path: Path
 ) -> None:
     shown = karvenia["bizjak"].run("policy", "show")
-    file = tmp_path / "karvenia.toml"
+    file = tmp_path / "policy.yaml"
     file.write_text(shown.stdout)
     checked = karvenia["bizjak"].ask("policy", "check", file)
     assert checked["digest"] in shown.stderr

@@ -103,7 +103,7 @@ async def _break_down(world: World, _: Post) -> None:
 
 
 async def _forbid(world: World, _: Post) -> None:
-    stricter = POLICY.replace(b"karvenia-test-1", b"two").replace(b'"Kiev"', b'"Lipovec"')
+    stricter = POLICY.replace(b"karvenia-test-1", b"two").replace(b"[Kiev]", b"[Lipovec]")
     async with world.as_("bizjak") as (uow, actor):
         await policies.activate(uow, actor, stricter)
 

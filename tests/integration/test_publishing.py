@@ -284,7 +284,7 @@ async def test_a_revoked_grant_takes_its_approvals_along(world: World) -> None:
 async def test_a_policy_that_forbids_an_approved_post_holds_it(world: World) -> None:
     post = await world.scheduled(when=_in(3))
     stricter = POLICY.replace(b"karvenia-test-1", b"karvenia-test-2").replace(
-        b'"Kiev"', b'"Lipovec"'
+        b"[Kiev]", b"[Lipovec]"
     )
     async with world.as_("bizjak") as (uow, actor):
         await policies.activate(uow, actor, stricter)

@@ -155,7 +155,7 @@ async def test_a_window_that_closed_meanwhile_is_not_approved(shared: World) -> 
 
 async def test_what_a_newer_policy_forbids_is_not_approved(own: World) -> None:
     post = await _in_review(own)
-    stricter = POLICY.replace(b"test-1", b"test-2").replace(b'"Kiev"', b'"Lipovec"')
+    stricter = POLICY.replace(b"test-1", b"test-2").replace(b"[Kiev]", b"[Lipovec]")
     async with own.as_("bizjak") as (uow, actor):
         await policies.activate(uow, actor, stricter)
     async with refused(own, "policy_blocked"):

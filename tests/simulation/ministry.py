@@ -25,6 +25,7 @@ from scheduler.domain.people import Actor, Role
 from scheduler.ids import ID_BYTES
 from scheduler.media.intake import MediaIntake
 from scheduler.media.store import MediaStore
+from scheduler.policy.bundle import pack
 from scheduler.services import accounts, approvals, installation, people, posts, sequencing
 from scheduler.services.accounts import NewAccount
 from scheduler.services.installation import NewAdmin
@@ -46,19 +47,21 @@ SCENES: Final = ("text", "pair", "media", "thread")
 #: Some posts go on after the clock has jumped by an hour.
 _LATE: Final = {"text": 15, "pair": 90, "media": 90, "thread": 15}
 PICTURE: Final = b"a picture, as far as a simulated platform can tell"
-_POLICY: Final = b"""
-format = 1
-version = "karvenia-simulated-1"
-
-[[rules]]
-id = "kyiv"
-effect = "block"
-kind = "blocked_term"
-languages = ["en"]
-terms = ["Kiev"]
-message = "the city is Kyiv in English"
-fix = "write Kyiv"
+_POLICY: Final = pack(
+    {
+        "policy.yaml": """format: 2
+version: karvenia-simulated-1
+lists: {kyiv: {terms: {en: [Kiev]}}}
+rules:
+  - id: kyiv
+    title: The city is Kyiv
+    effect: block
+    when: {text: {has: [$kyiv]}}
+    message: the city is Kyiv in English
+    fix: write Kyiv
 """
+    }
+)
 
 
 class Calm:

@@ -14,6 +14,7 @@ from scheduler.db import persons
 from scheduler.db.tables import Delivery, Mission, Post
 from scheduler.db.uow import UnitOfWork
 from scheduler.domain.people import Actor, Role
+from scheduler.policy.bundle import pack
 from scheduler.practice.accounts import NewAccount as PracticeAccount
 from scheduler.practice.model import Platform
 from scheduler.practice.network import PracticeNetwork
@@ -25,19 +26,18 @@ from scheduler.services.installation import NewAdmin
 from scheduler.services.people import NewGrant, NewMission
 from scheduler.services.writing import When, Writing
 
-POLICY = b"""
-format = 1
-version = "karvenia-test-1"
-
-[[rules]]
-id = "kyiv"
-effect = "block"
-kind = "blocked_term"
-languages = ["en"]
-terms = ["Kiev"]
-message = "the city is Kyiv in English"
-fix = "write Kyiv"
+POLICY_TEXT = """format: 2
+version: karvenia-test-1
+lists: {kyiv: {terms: {en: [Kiev]}}}
+rules:
+  - id: kyiv
+    title: The city is Kyiv
+    effect: block
+    when: {text: {has: [$kyiv]}}
+    message: the city is Kyiv in English
+    fix: write Kyiv
 """
+POLICY = pack({"policy.yaml": POLICY_TEXT})
 
 
 @dataclass(slots=True)

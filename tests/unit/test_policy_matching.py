@@ -32,7 +32,10 @@ def find_pattern(pattern: str, text: str) -> list[tuple[int, int]]:
         ("Крим", "Криму, але КРИМ!", [(11, 15)]),
         ("ლიპოვეცი", "ᲚᲘᲞᲝᲕᲔᲪᲘ", [(0, 8)]),
         ("明日", "明日", [(0, 2)]),
-        ("Kosovo*", "Kosovo* and Kosovo*s", [(0, 7), (12, 19)]),  # only a word has a border
+        ("izjava*", "izjave, IZJAVO, izjav in izjavljanje", [(0, 6), (8, 14), (16, 21)]),
+        ("Crimea*", "Crimea’s, Crimean; crime, crimes, Crimes", [(0, 8), (10, 17)]),
+        ("Крим*", "Криму та кримінал, Кримінальний", [(0, 5)]),
+        ("აფხაზეთი*", "აფხაზეთისა და აფხაზეთს", [(0, 10), (14, 22)]),
         ("#OpenCables", "see#OpenCables", [(3, 14)]),
         ("F.Y.R.O.M.", "the F.Y.R.O.M. and FxYxRxOxMx", [(4, 14)]),
         ("the Ukraine", "the  Ukraine, the\nUkraine, the\u00a0Ukraine", [(0, 12), (14, 25), (27, 38)]),

@@ -150,6 +150,7 @@ class Play:
                 if parts != list(post.texts)
             },
             "targets": sorted(fitting),
+            "facts": post.facts,
             "languages": dict.fromkeys(fitting, post.language),
             "when": {
                 "local": local.strftime("%Y-%m-%dT%H:%M:%S"),

@@ -8,7 +8,6 @@ import subprocess
 import sys
 from collections.abc import Mapping
 from dataclasses import dataclass
-from importlib.resources import files
 from pathlib import Path
 from typing import Any, Final
 
@@ -24,6 +23,8 @@ from scheduler.db.tables import Account, Mission
 from scheduler.db.uow import UnitOfWork
 from scheduler.domain.people import Role
 from scheduler.domain.thread import split_thread
+from scheduler.policy.bundle import pack
+from scheduler.policy.shipped import read_shipped
 from scheduler.practice.scenario import Scenario, ScenarioAccount, ScenarioPerson, ScenarioPost
 from scheduler.services import accounts, installation, people, tokens
 from scheduler.services.accounts import NewAccount
@@ -175,7 +176,7 @@ def _has(person: ScenarioPerson, role: Role) -> bool:
 async def _found_ministry(app: App, scenario: Scenario) -> str:
     """The first mission, its admins and the policy; answers an admin's code."""
     admins = [person for person in scenario.people if _has(person, Role.ADMIN)]
-    policy = files("scheduler.practice").joinpath("policy.toml").read_bytes()
+    policy = pack(read_shipped("ministry"))
     async with app.open_uow() as uow:
         await installation.install(
             uow,

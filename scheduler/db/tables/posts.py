@@ -41,6 +41,8 @@ class Post(Base, table=True):
     not_after: datetime | None = time_or_none()
     schedule_on_approval: bool = True
     link_card: dict[str, str] | None = Field(default=None, sa_column=Column(JSON, nullable=True))
+    #: What its authors declare for the policy's rules, by fact: JSON values, or None where they declare nothing.
+    facts: dict[str, Any] | None = Field(default=None, sa_column=Column(JSON, nullable=True))
     policy: str | None = None
     digest: str | None = None
     created_at: datetime = time()

@@ -1,6 +1,6 @@
 """What awaits a supervisor, the review, and the decision that binds a digest."""
 
-from typing import Final
+from typing import Any, Final
 from uuid import UUID
 
 from scheduler.db.rules import PolicyChangedError
@@ -53,6 +53,7 @@ class ReviewAnswer(Answer):
     texts: dict[str, list[SegmentAnswer]]
     variants: dict[str, list[SegmentAnswer]]
     link_card: LinkCardAnswer | None
+    facts: dict[str, Any]  #: that its authors declare for the policy's rules
     payloads: list[PayloadAnswer]
     hidden_characters: list[HiddenAnswer]
     findings: list[FindingAnswer]
@@ -83,6 +84,7 @@ async def review_post(step: Step) -> ReviewAnswer:
         texts=build_texts(seen),
         variants=build_variants(seen),
         link_card=None if card is None else LinkCardAnswer(**card),
+        facts=seen.parts.post.facts or {},
         payloads=build_payloads(seen),
         hidden_characters=[
             HiddenAnswer(

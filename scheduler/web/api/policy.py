@@ -9,37 +9,47 @@ from scheduler.db.rules import PolicyChangedError
 from scheduler.db.tables import PolicyVersion
 from scheduler.domain.text import MAX_TEXT_LENGTH
 from scheduler.errors import NotFoundError
-from scheduler.policy.evaluation import PostFacts, Row, evaluate, explain
-from scheduler.policy.rules import Policy, PolicyInvalidError
+from scheduler.policy.bundle import open_policy, pack, unpack
+from scheduler.policy.declaring import read_facts
+from scheduler.policy.evaluation import Row, evaluate, explain
+from scheduler.policy.rules import MAX_FILES, Policy
+from scheduler.policy.source import PolicyInvalidError, node_of
 from scheduler.services import policies
 from scheduler.services.policies import PolicyUnchangedError
 from scheduler.web.api.fields import Language, PostClass
 from scheduler.web.api.post_answers import FindingAnswer
+from scheduler.web.api.post_forms import Fact, FactValue
 from scheduler.web.api.posts import RuleLine
 from scheduler.web.parsing import MAX_JSON_BYTES, Input
 from scheduler.web.routing import Answer, Route, Step, Unit, get, post
 
-PolicyText = Annotated[str, StringConstraints(min_length=1, max_length=MAX_JSON_BYTES)]
+FileName = Annotated[str, StringConstraints(min_length=1, max_length=110)]
+#: The texts of a policy's files, by name.
+Files = Annotated[
+    dict[FileName, Annotated[str, StringConstraints(max_length=MAX_JSON_BYTES)]],
+    Field(min_length=1, max_length=MAX_FILES),
+]
 
 
 class PolicyBody(Input):
-    body: PolicyText
+    files: Files
 
 
 class TryBody(Input):
-    """A text to be judged, by the policy in force or by the one in `body`."""
+    """A text to be judged, by the policy in force or by the one in `files`."""
 
-    body: PolicyText | None = None
-    text: Annotated[str, StringConstraints(max_length=MAX_TEXT_LENGTH)]
+    files: Files | None = None
+    text: Annotated[str, StringConstraints(min_length=1, max_length=MAX_TEXT_LENGTH)]
     language: Language
     post_class: Annotated[PostClass, Field(alias="class")] = "routine"
+    facts: Annotated[dict[Fact, FactValue], Field(max_length=60, default_factory=dict)]
 
 
 class PolicyAnswer(Answer):
     version: str
     digest: str
     activated_at: datetime
-    body: str
+    files: dict[str, str]
 
 
 class CheckAnswer(Answer):
@@ -47,6 +57,7 @@ class CheckAnswer(Answer):
     version: str
     digest: str
     rules: int
+    examples: int
 
 
 class TryAnswer(Answer):
@@ -62,25 +73,38 @@ async def show_policy(step: Step) -> PolicyAnswer:
 
 
 async def check_policy(step: Step, body: PolicyBody) -> CheckAnswer:  # noqa: ARG001 - anybody may check
-    """Read a policy file strictly, without putting it in force."""
-    policy = Policy.parse(body.body.encode())
+    """Read a policy's files strictly, without putting them in force."""
+    policy = Policy.load(body.files)
     return CheckAnswer(
-        ok=True, version=policy.version, digest=policy.digest, rules=len(policy.rules)
+        ok=True,
+        version=policy.version,
+        digest=policy.digest,
+        rules=len(policy.rules),
+        examples=sum(len(rule.examples) for rule in policy.rules),
     )
 
 
 async def activate_policy(step: Step, body: PolicyBody) -> PolicyAnswer:
     """Put a policy in force; what it forbids of the posts already approved will be held."""
-    return _answer(await policies.activate(step.uow, step.actor, body.body.encode()))
+    return _answer(await policies.activate(step.uow, step.actor, pack(body.files)))
 
 
 async def try_policy(step: Step, body: TryBody) -> TryAnswer:
     """What a policy says of a text, rule by rule."""
-    if body.body is None:
-        policy = Policy.parse((await policies.get_active(step.uow)).body)
-    else:
-        policy = Policy.parse(body.body.encode())
-    facts = PostFacts.of(body.post_class, {body.language: body.text})
+    active = await policies.get_active(step.uow)
+    policy = open_policy(active.body) if body.files is None else Policy.load(body.files)
+    facts = read_facts(
+        node_of(
+            {
+                "publish_at": step.uow.now.isoformat(),
+                **body.facts,
+                "text": body.text,
+                "language": body.language,
+                "class": body.post_class,
+            },
+            "facts",
+        )
+    )
     return TryAnswer(
         version=policy.version,
         digest=policy.digest,
@@ -100,7 +124,7 @@ def _answer(row: PolicyVersion) -> PolicyAnswer:
         version=row.version,
         digest=row.digest,
         activated_at=row.activated_at,
-        body=bytes(row.body).decode(),
+        files=unpack(bytes(row.body)),
     )
 
 

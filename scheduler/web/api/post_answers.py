@@ -95,6 +95,8 @@ class FindingAnswer(Answer):
     span: tuple[int, int] | None
     message: str
     fix: str
+    approver: str  #: who may clear it; empty: nobody needs to
+    override: str  #: who may let it pass all the same; empty: nobody
 
     @classmethod
     def of(cls, finding: Finding) -> "FindingAnswer":
@@ -141,6 +143,7 @@ class PostAnswer(PostLine):
     targets: list[str]
     link_card: LinkCardAnswer | None
     schedule_on_approval: bool
+    facts: dict[str, Any]  #: that its authors declare for the policy's rules
     policy: str | None
     deliveries: list[DeliveryLine]
     series: UUID | None  #: that it was drafted in
@@ -178,6 +181,7 @@ async def build_post(uow: UnitOfWork, kit: Kit, actor: Actor, post_id: UUID) -> 
         **_line(post, names),
         **_content(seen),
         schedule_on_approval=post.schedule_on_approval,
+        facts=post.facts or {},
         policy=post.policy,
         series=await series.find_of_post(uow, post.id),
         comments=[

@@ -34,6 +34,16 @@ class SegmentBody(Input):
     media: Annotated[list[ImageBody], Field(max_length=20, default_factory=list)]
 
 
+Fact = Annotated[str, StringConstraints(pattern=r"^[a-z]+(?:[._][a-z]+){0,5}$", max_length=60)]
+#: A number of a fact is a whole one: it stands in what is signed.
+FactValue = (
+    bool
+    | Annotated[int, Field(ge=-(10**9), le=10**9)]
+    | Annotated[str, StringConstraints(min_length=1, max_length=MAX_TEXT_LENGTH)]
+    | Annotated[
+        list[Annotated[str, StringConstraints(min_length=1, max_length=200)]], Field(max_length=100)
+    ]
+)
 Segments = Annotated[list[SegmentBody], Field(min_length=1, max_length=100)]
 
 
@@ -68,6 +78,7 @@ class WritingBody(Input):
     link_card: LinkCardBody | None = None
     schedule_on_approval: bool | None = None
     campaign: Code | None = None
+    facts: Annotated[dict[Fact, FactValue], Field(max_length=60)] | None = None
 
     def as_writing(self) -> Writing:
         return Writing(
@@ -81,6 +92,7 @@ class WritingBody(Input):
             link_card=self._read_card(),
             schedule_on_approval=self.schedule_on_approval,
             campaign=self._read_campaign(),
+            facts=self._read_facts(),
         )
 
     def _read_card(self) -> dict[str, str] | None:
@@ -92,6 +104,12 @@ class WritingBody(Input):
     def _read_campaign(self) -> str | None:
         """Left out: as it is; `null`: none."""
         return self.campaign or ("" if "campaign" in self.model_fields_set else None)
+
+    def _read_facts(self) -> dict[str, Any] | None:
+        """Left out: as they are; `null`: none."""
+        if self.facts is not None:
+            return dict(self.facts)
+        return {} if "facts" in self.model_fields_set else None
 
 
 class DraftBody(WritingBody):

@@ -1,0 +1,90 @@
+"""A scenario file: a world of ministries, accounts, people and posts, with the findings that are expected on each post.
+
+Every ministry is an installation of its own: the rules and word lists are the policy's, the names come from the file.
+`expect` is read to compare, and for nothing else.
+"""
+
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Final
+
+from scheduler.policy.declaring import read_facts
+from scheduler.policy.evaluation import Finding, evaluate
+from scheduler.policy.facts import PostFacts
+from scheduler.policy.rules import Effect, Policy
+from scheduler.policy.source import Node, node_of
+from scheduler.policy.world import World, build_registries
+
+_STRONGEST: Final = (Effect.BLOCK, Effect.REQUIRE, Effect.WARN)
+_MAX_BYTES: Final = 64 << 20
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Verdict:
+    """One post: the findings by rule with their effect, expected and found, and the state that follows from them."""
+
+    post: str
+    ministry: str
+    expected: frozenset[tuple[str, str]]
+    found: frozenset[tuple[str, str]]
+    expected_state: str
+    state: str
+    findings: tuple[Finding, ...]
+
+    @property
+    def is_exact(self) -> bool:
+        return self.expected == self.found
+
+
+def read_scenario(name: str, text: str) -> World:
+    """Parse a scenario file.
+
+    Raises:
+        PolicyInvalidError: not JSON, or without posts.
+    """
+    place = Node(None, name, 1)
+    if len(text) > _MAX_BYTES:
+        place.refuse(f"larger than {_MAX_BYTES} characters")
+    try:
+        content = json.loads(text)
+    except (ValueError, RecursionError) as exc:
+        place.refuse(f"not JSON: {exc}")
+    if not isinstance(content, dict) or not isinstance(content.get("posts"), list):
+        place.refuse("a scenario is a JSON object with the list `posts`")
+    return World(name, content)
+
+
+def play(files: Mapping[str, str], world: World) -> Iterator[Verdict]:
+    """Judge every post by its ministry's policy, in the file's order."""
+    policies: dict[str, Policy] = {}
+    for post in world.posts:
+        ministry = str(post.get("ministry", ""))
+        if ministry not in policies:
+            policies[ministry] = Policy.load(files, [build_registries(world, ministry)])
+        facts = read_facts(node_of(world.facts_of(post), f"{world.name}#{post.get('id')}"))
+        yield _judge(policies[ministry], post, facts)
+
+
+def _judge(policy: Policy, post: Mapping[str, Any], facts: PostFacts) -> Verdict:
+    findings = evaluate(policy, facts)
+    expect = post.get("expect") or {}
+    return Verdict(
+        post=str(post.get("id")),
+        ministry=str(post.get("ministry", "")),
+        expected=frozenset((each["id"], each["effect"]) for each in expect.get("rules", ())),
+        found=frozenset((each.rule, each.effect.value) for each in findings),
+        expected_state=str(expect.get("final", "")),
+        state=find_state(findings),
+        findings=findings,
+    )
+
+
+def find_state(findings: Sequence[Finding]) -> str:
+    """What becomes of a post with these findings: blocked, held until a time, waiting for a person, or public."""
+    blocking = [each for each in findings if each.effect is Effect.BLOCK]
+    if blocking:
+        return "held" if all(each.waits for each in blocking) else "blocked"
+    if any(each.effect is Effect.REQUIRE for each in findings):
+        return "awaiting_approval"
+    return "published"

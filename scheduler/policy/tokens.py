@@ -1,0 +1,325 @@
+"""What stands in a text: links, hashtags, mentions, emoji, sentences, clock times, numbers and dangerous characters."""
+
+import unicodedata
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from itertools import pairwise
+from typing import Final
+
+import regex
+
+from scheduler.policy.matching import Span
+
+_LINK: Final = regex.compile(
+    r"(?P<scheme>[a-z][a-z0-9+.-]{1,10})://(?P<host>[^\s/?#:@]*@?[^\s/?#:]*)(?:[/?#:][^\s]*)?"
+    r"|(?<![\p{L}\p{N}@.])(?P<bare>[a-z0-9-]+(?:\.[a-z0-9-]+)+)/[^\s]+",
+    regex.IGNORECASE,
+)
+_TAIL: Final = regex.compile(r"[.,;:!?…)\]»”’\"']+\Z")
+_HASHTAG: Final = regex.compile(
+    r"(?<![\p{L}\p{N}&/])[#＃](?P<name>[\p{L}\p{M}\p{N}_\u200c]*[\p{L}\p{M}_][\p{L}\p{M}\p{N}_\u200c]*)"
+)
+_MENTION: Final = regex.compile(
+    r"(?<![\p{L}\p{N}@./])[@＠](?P<name>[\p{L}\p{N}_]+(?:[.-][\p{L}\p{N}_]+)*)(?P<host>@[\p{L}\p{N}.-]*[\p{L}\p{N}])?"
+)
+_SHORT_NAME: Final = regex.compile(r"[^\p{L}\p{N}_].*")
+_EMAIL: Final = regex.compile(r"[\p{L}\p{N}._%+-]+@(?P<host>[\p{L}\p{N}-]+(?:\.[\p{L}\p{N}-]+)+)")
+_PHONE: Final = regex.compile(r"(?<![\p{N}\p{L}])(?:\+|00)\p{Nd}[\p{Nd} ()./-]{5,}\p{Nd}")
+_NUMBER: Final = regex.compile(r"\p{Nd}+(?:[.,   ’']\p{Nd}+)*")
+_WORD: Final = regex.compile(r"[\p{L}\p{N}\p{M}]+(?:[’'\-‑][\p{L}\p{N}\p{M}]+)*")
+_ACRONYM: Final = regex.compile(r"(?<![\p{L}\p{N}_#@])\p{Lu}{2,6}(?![\p{L}\p{N}_])")
+_EMOJI: Final = regex.compile(
+    r"\p{Regional_Indicator}{2}|[0-9#*]\ufe0f?\u20e3|\p{Emoji_Presentation}|\p{Extended_Pictographic}\ufe0f"
+)
+_SENTENCE_END: Final = regex.compile(
+    r"(?:[.!?…]+[”»\"’)]*(?=\s|\Z|\p{Extended_Pictographic})|[。！？؟]+|\n+)"
+)
+_FINAL: Final = ".!?…。！？؟:。"
+_TIME: Final = regex.compile(
+    r"(?<![\p{N}:.,-])(?:"
+    r"(?:[01]?\d|2[0-4])[:٫]\d{2}(?::\d{2})?(?!\p{N})"
+    r"|(?:[01]?\d|2[0-4])\s?[hH](?:\s?\d{2})?(?![\p{L}\p{N}])"
+    r"|(?:[01]?\d|2[0-4])(?:[.:]\d{2})?\s?(?:Uhr|[ap]\.?m\b\.?|o’clock|o'clock|時|点|點|시)"
+    r"|(?<=\b(?:at|um|ob|alle|à|às|saat|godz\.|o|в|во|у|ora|ore|në) )"
+    r"(?:[01]?\d|2[0-4])(?:\.\d{2})?(?=[\s!?.,;]|\Z)(?!\s?\p{L}{3,}))"
+)
+_BIDI: Final = frozenset("\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069")
+_INVISIBLE: Final = regex.compile(r"[\u200b\u200c\u200d\u2060\ufeff\u00ad\u180e\u2061-\u2064]")
+_JOINED: Final = regex.compile(
+    r"[\p{Arabic}\p{Devanagari}\p{Bengali}\p{Tamil}\p{Telugu}\p{Kannada}\p{Malayalam}\p{Sinhala}\p{Gujarati}\p{Gurmukhi}\p{Oriya}\p{Khmer}\p{Mongolian}]"
+)
+_RTL: Final = regex.compile(r"[\p{Bidi_Class=R}\p{Bidi_Class=AL}]")
+_LETTER: Final = regex.compile(r"\p{L}")
+_SCRIPTS: Final = {
+    name: regex.compile(rf"\p{{{name}}}")
+    for name in (
+        "Latin",
+        "Cyrillic",
+        "Greek",
+        "Georgian",
+        "Armenian",
+        "Arabic",
+        "Hebrew",
+        "Han",
+        "Hiragana",
+        "Katakana",
+        "Hangul",
+        "Thai",
+        "Devanagari",
+    )
+}
+_CJK: Final = frozenset({"Han", "Hiragana", "Katakana", "Hangul"})
+#: Scripts whose letters have two cases. Georgian is not here: its capitals are a style, not a case.
+_CASED: Final = frozenset({"Latin", "Cyrillic", "Greek", "Armenian"})
+
+
+Part = str | float | bool | None
+
+
+@dataclass(frozen=True, slots=True)
+class Token:
+    """A piece of a text with what rules may ask of it."""
+
+    start: int
+    end: int
+    text: str
+    parts: dict[str, Part]
+
+    @property
+    def span(self) -> Span:
+        return self.start, self.end
+
+
+def scripts_of(text: str) -> frozenset[str]:
+    """The scripts of its letters; Japanese and Korean mix theirs, so all of these count as one."""
+    found = {name for name, pattern in _SCRIPTS.items() if pattern.search(text)}
+    return frozenset({"CJK" if name in _CJK else name for name in found})
+
+
+def main_script(text: str) -> str:
+    """The script of most letters; empty where there is none."""
+    counts = {name: len(pattern.findall(text)) for name, pattern in _SCRIPTS.items()}
+    best = max(counts, key=lambda name: counts[name])
+    if not counts[best]:
+        return ""
+    return "CJK" if best in _CJK else best
+
+
+def find_links(text: str) -> list[Token]:
+    """Web addresses with a scheme, or with a path after the host; `host` is without user name and port."""
+    found = []
+    for match in _LINK.finditer(text):
+        whole = _TAIL.sub("", match[0])
+        host = match["bare"] or match["host"].rpartition("@")[2]
+        parts: dict[str, Part] = {
+            "text": whole,
+            "scheme": (match["scheme"] or "").lower(),
+            "host": host.lower().rstrip("."),
+        }
+        found.append(Token(match.start(), match.start() + len(whole), whole, parts))
+    return found
+
+
+def blank(text: str, spans: Iterable[Span]) -> str:
+    """The text with the spans made spaces, so that offsets stay."""
+    for start, end in spans:
+        text = text[:start] + " " * (end - start) + text[end:]
+    return text
+
+
+def find_hashtags(text: str) -> list[Token]:
+    """Hashtags; `letters`, and whether the script has `capitals` and words are told `apart` by them or by `_`."""
+    found = []
+    for match in _HASHTAG.finditer(text):
+        name = match["name"]
+        is_cased = bool(scripts_of(name) & _CASED)
+        parts: dict[str, Part] = {
+            "text": match[0],
+            "letters": len(_LETTER.findall(name)),
+            "cased": is_cased,
+            "apart": "_" in name or any(char.isupper() for char in name[1:]),
+        }
+        found.append(Token(match.start(), match.end(), match[0], parts))
+    return found
+
+
+def find_mentions(text: str, platform: str) -> list[Token]:
+    """Mentions as the platform reads them: X, Instagram and others end a name at a dot or have none in it."""
+    found = []
+    for match in _MENTION.finditer(text):
+        name = match["name"]
+        if platform == "mastodon":
+            name += match["host"] or ""
+        elif platform == "x":
+            name = _SHORT_NAME.sub("", name)
+        end = match.start() + 1 + len(name)
+        parts: dict[str, Part] = {"text": f"@{name}", "name": name}
+        found.append(Token(match.start(), end, f"@{name}", parts))
+    return found
+
+
+def find_emails(text: str) -> list[Token]:
+    return [
+        Token(*match.span(), match[0], {"text": match[0], "host": match["host"].lower()})
+        for match in _EMAIL.finditer(text)
+    ]
+
+
+def find_phones(text: str) -> list[Token]:
+    """International numbers; `number` has its digits alone, with the plus."""
+    found = []
+    for match in _PHONE.finditer(text):
+        number = clean_phone(match[0])
+        found.append(Token(*match.span(), match[0], {"text": match[0], "number": number}))
+    return found
+
+
+def clean_phone(number: str) -> str:
+    digits = "".join(str(unicodedata.decimal(char)) for char in number if char.isdecimal())
+    return f"+{digits.removeprefix('00') if not number.startswith('+') else digits}"
+
+
+def find_emoji(text: str) -> list[Token]:
+    """Emoji by grapheme; `placed` at the end of a sentence or of the text."""
+    spans = [match.span() for match in regex.finditer(r"\X", text) if _EMOJI.match(match[0])]
+    tail = _tail_start(text, spans)
+    found = []
+    previous_end = -1
+    is_placed = False
+    for start, end in spans:
+        before = text[:start].rstrip()
+        follows = len(before) <= previous_end and is_placed
+        is_placed = start >= tail or follows or before[-1:] in set(_FINAL)
+        found.append(
+            Token(start, end, text[start:end], {"text": text[start:end], "placed": is_placed})
+        )
+        previous_end = end
+    return found
+
+
+def _tail_start(text: str, emoji: list[Span]) -> int:
+    """Where that begins which only trails: hashtags, links and emoji at the very end."""
+    trailing = sorted(
+        [
+            *emoji,
+            *(token.span for token in find_links(text)),
+            *(token.span for token in find_hashtags(text)),
+        ],
+        reverse=True,
+    )
+    start = len(text)
+    for first, last in trailing:
+        if text[last:start].strip(" \n\t.,"):
+            break
+        start = first
+    return start
+
+
+def find_sentences(text: str) -> list[Token]:
+    """Sentences with their number of `words`; a short number before a full stop does not end one (`30. März`)."""
+    plain = blank(text, [token.span for token in find_links(text)])
+    ends = [match.end() for match in _SENTENCE_END.finditer(plain) if _is_end(plain, match)]
+    borders = [0, *ends, len(text)]
+    found = []
+    for start, end in pairwise(borders):
+        piece = plain[start:end]
+        words = _count_words(piece)
+        if words:
+            found.append(Token(start, end, text[start:end], {"words": words}))
+    return found
+
+
+def _is_end(text: str, match: "regex.Match[str]") -> bool:
+    before, after = text[: match.start()], text[match.end() :].lstrip()
+    if not match[0].startswith("."):
+        return True
+    if regex.search(r"(?<!\p{N})\p{N}{1,2}\Z|(?<!\p{L})\p{L}\Z", before):
+        return False
+    first = after[:1]
+    return not (first.islower() and bool(scripts_of(first) & _CASED))
+
+
+def _count_words(text: str) -> int:
+    """Words between spaces; a script without spaces is not counted."""
+    if main_script(text) in {"CJK", "Thai"}:
+        return 1 if text.strip() else 0
+    return len(_WORD.findall(text))
+
+
+def find_times(text: str) -> list[Token]:
+    """Clock times, as many languages write them."""
+    return [Token(*match.span(), match[0], {"text": match[0]}) for match in _TIME.finditer(text)]
+
+
+def find_acronyms(text: str) -> list[Token]:
+    """Words of two to six capitals outside links; `explained` when the text says what they stand for in brackets."""
+    plain = blank(text, [token.span for token in find_links(text)])
+    return [
+        Token(
+            *match.span(),
+            match[0],
+            {"text": match[0], "explained": f"({match[0]})" in plain},
+        )
+        for match in _ACRONYM.finditer(plain)
+    ]
+
+
+def find_suspects(text: str) -> Iterator[Token]:
+    """Characters that make a text look like another: `kind` is mixed_script, bidi or invisible; `within` is where."""
+    places = [(token, "link") for token in find_links(text)]
+    places += [(token, "hashtag") for token in find_hashtags(text)]
+    places += [(token, "handle") for token in find_mentions(text, "mastodon")]
+    for token, within in places:
+        letters = token.parts["host"] if within == "link" else token.text
+        if len(scripts_of(str(letters))) > 1:
+            yield _suspect(token.start, token.end, token.text, "mixed_script", within)
+    for offset, char in enumerate(text):
+        within = next((name for token, name in places if token.start <= offset < token.end), "text")
+        if char in _BIDI:
+            yield _suspect(offset, offset + 1, char, "bidi", within, rtl=_is_rtl(text))
+        elif _INVISIBLE.match(char) and not _is_needed(text, offset):
+            yield _suspect(offset, offset + 1, char, "invisible", within)
+
+
+def _suspect(
+    start: int, end: int, text: str, kind: str, within: str, *, rtl: bool = False
+) -> Token:
+    shown = text if kind == "mixed_script" else f"U+{ord(text):04X}"
+    return Token(start, end, text, {"kind": kind, "within": within, "rtl": rtl, "text": shown})
+
+
+def _is_rtl(text: str) -> bool:
+    return bool(_RTL.search(text))
+
+
+def _is_needed(text: str, offset: int) -> bool:
+    """A joiner inside an emoji or between letters of a script that joins them."""
+    around = text[max(0, offset - 2) : offset] + text[offset + 1 : offset + 3]
+    return bool(
+        _JOINED.search(around)
+        or _EMOJI.search(around)
+        or regex.search(r"\p{Extended_Pictographic}", around)
+    )
+
+
+def find_numbers(text: str) -> list[str]:
+    """The numbers of a text as plain digits with a point before decimals, without clock times and phone numbers."""
+    hidden = [token.span for token in (*find_links(text), *find_phones(text), *find_times(text))]
+    return [_plain_number(match[0]) for match in _NUMBER.finditer(blank(text, hidden))]
+
+
+def _plain_number(written: str) -> str:
+    digits = "".join(
+        str(unicodedata.decimal(char)) if char.isdecimal() else char for char in written
+    )
+    head, separator, tail = _split_decimal(digits)
+    whole = "".join(char for char in head if char.isdecimal()).lstrip("0") or "0"
+    return f"{whole}.{tail}" if separator else whole
+
+
+def _split_decimal(digits: str) -> tuple[str, str, str]:
+    """Three digits after the last separator are thousands, fewer are decimals."""
+    position = max(digits.rfind("."), digits.rfind(","))
+    if position < 0 or len(digits) - position - 1 == 3:  # noqa: PLR2004 - a group of thousands
+        return digits, "", ""
+    return digits[:position], ".", digits[position + 1 :]
