@@ -1,6 +1,7 @@
 """The collections of a post: what is found in its texts, and what registries say of it."""
 
 import unicodedata
+from bisect import bisect_right
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Final
 
@@ -82,16 +83,18 @@ def _find_times(reading: "Reading", _declared: Sequence[Item]) -> Sequence[Item]
     """Clock times; `zoned` where their sentence names a zone, as a table of cities does once for all."""
     found = []
     for index, fact in reading.bodies():
-        zones = reading.found[index].get(_ZONES, ())
-        zoned = [
-            each.span
-            for each in tokens.find_sentences(fact.text)
-            if any(each.start <= start < each.end for start, _ in zones)
-        ]
+        sentences = tokens.find_sentences(fact.text)
+        starts = [each.start for each in sentences]
+        zones = {_place_of(starts, start) for start, _ in reading.found[index].get(_ZONES, ())}
         for token in tokens.find_times(fact.text):
-            is_zoned = any(start <= token.start < end for start, end in zoned)
+            is_zoned = _place_of(starts, token.start) in zones
             found.append(_item(index, fact, token, zoned=is_zoned))
     return found
+
+
+def _place_of(starts: Sequence[int], offset: int) -> int:
+    """Which of the stretches that begin at `starts` an offset is in."""
+    return bisect_right(starts, offset) - 1
 
 
 def _find_officials(reading: "Reading", _declared: Sequence[Item]) -> Sequence[Item]:

@@ -9,7 +9,7 @@ import unicodedata
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import islice
-from typing import Final, Literal
+from typing import Any, Final, Literal
 
 import re2
 import regex
@@ -26,6 +26,7 @@ _WORD: Final = regex.compile(r"[\p{L}\p{N}\p{M}_]")
 _SINGLE_BYTE: Final = regex.compile(r"(?<!\\)(?:\\\\)*\\C")
 # A pattern that can match nothing does so in one of these, but for artful ones; `find` passes over what is left.
 _SAMPLES: Final = ("", "a", "  ", " a ")
+_EMPTY: Final = "it matches the empty text, so it would match everywhere"
 _SPACE: Final = r"[\s\p{Z}]+"
 _VOWELS: Final = "aeiouyàèìòùáéíóúâêîôûăãõäöüëïўаеиіоуяюєїыэებიაოუ"
 _LETTER: Final = r"[\p{L}\p{M}'’]"
@@ -81,7 +82,7 @@ class Needle:
     Where such a term begins with a capital, so must what is found: it is a name.
     """
 
-    __slots__ = ("_compiled", "_is_name", "_is_term", "probe", "source")
+    __slots__ = ("_is_name", "_is_term", "_pattern", "probe", "source")
 
     def __init__(self, source: str, *, is_term: bool) -> None:
         """Compile it.
@@ -94,14 +95,24 @@ class Needle:
         self.source = _term_pattern(source) if is_term else source
         #: What every occurrence holds, and cheap to look for with a thousand others: a term's longest stem.
         self.probe = _term_probe(source) if is_term else source
-        try:
-            self._compiled = re2.compile(self.source, _options(_NEEDLE_MEMORY))
-        except re2.error as error:
-            raise PatternError(_reason(error)) from error
+        self._pattern: Any = None
+        if is_term and not self.probe:
+            raise PatternError(_EMPTY)
+        if is_term and "*" not in source:
+            return  # escaped words, which always compile: that is done when a text first holds the longest
         if not is_term and _SINGLE_BYTE.search(source):
             raise PatternError(r"\C matches half a letter")
         if any(not match[0] for text in _SAMPLES for match in self._compiled.finditer(text)):
-            raise PatternError("it matches the empty text, so it would match everywhere")
+            raise PatternError(_EMPTY)
+
+    @property
+    def _compiled(self) -> Any:  # noqa: ANN401 - the library has no types
+        if self._pattern is None:
+            try:
+                self._pattern = re2.compile(self.source, _options(_NEEDLE_MEMORY))
+            except re2.error as error:
+                raise PatternError(_reason(error)) from error
+        return self._pattern
 
     def find(self, folded: Folded) -> Iterator[Span]:
         """Yield spans in the original text, in order; the occurrences of a term may overlap."""

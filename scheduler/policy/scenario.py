@@ -6,6 +6,7 @@ Every ministry is an installation of its own: the rules and word lists are the p
 
 import json
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -14,7 +15,7 @@ from scheduler.policy.evaluation import Finding, evaluate
 from scheduler.policy.facts import PostFacts
 from scheduler.policy.rules import Effect, Policy
 from scheduler.policy.source import Node, node_of
-from scheduler.policy.world import World, build_registries
+from scheduler.policy.world import World, build_registries, has_no_instant
 
 _STRONGEST: Final = (Effect.BLOCK, Effect.REQUIRE, Effect.WARN)
 _MAX_BYTES: Final = 64 << 20
@@ -52,7 +53,8 @@ def read_scenario(name: str, text: str) -> World:
         place.refuse(f"not JSON: {exc}")
     if not isinstance(content, dict) or not isinstance(content.get("posts"), list):
         place.refuse("a scenario is a JSON object with the list `posts`")
-    return World(name, content)
+    with _reading(name, "the file"):
+        return World(name, content)
 
 
 def play(files: Mapping[str, str], world: World) -> Iterator[Verdict]:
@@ -60,10 +62,25 @@ def play(files: Mapping[str, str], world: World) -> Iterator[Verdict]:
     policies: dict[str, Policy] = {}
     for post in world.posts:
         ministry = str(post.get("ministry", ""))
-        if ministry not in policies:
-            policies[ministry] = Policy.load(files, [build_registries(world, ministry)])
-        facts = read_facts(node_of(world.facts_of(post), f"{world.name}#{post.get('id')}"))
+        place = f"post {post.get('id')}"
+        with _reading(world.name, place):
+            registries = build_registries(world, ministry) if ministry not in policies else None
+            told = world.facts_of(post)
+        if registries is not None:
+            policies[ministry] = Policy.load(files, [registries])
+        facts = read_facts(node_of(told, f"{world.name}, {place}"))
         yield _judge(policies[ministry], post, facts)
+
+
+@contextmanager
+def _reading(name: str, place: str) -> Iterator[None]:
+    """Refuse what is missing in a scenario file, or is something else than it should be."""
+    try:
+        yield
+    except KeyError as exc:
+        Node(None, name, 1).refuse(f"{place}: {exc} is missing, here or in what it names")
+    except (TypeError, ValueError, AttributeError) as exc:
+        Node(None, name, 1).refuse(f"{place}: not of a scenario's form: {exc}")
 
 
 def _judge(policy: Policy, post: Mapping[str, Any], facts: PostFacts) -> Verdict:
@@ -75,7 +92,7 @@ def _judge(policy: Policy, post: Mapping[str, Any], facts: PostFacts) -> Verdict
         expected=frozenset((each["id"], each["effect"]) for each in expect.get("rules", ())),
         found=frozenset((each.rule, each.effect.value) for each in findings),
         expected_state=str(expect.get("final", "")),
-        state=find_state(findings),
+        state="rescheduled" if has_no_instant(post) else find_state(findings),
         findings=findings,
     )
 

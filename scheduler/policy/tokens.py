@@ -1,6 +1,7 @@
 """What stands in a text: links, hashtags, mentions, emoji, sentences, clock times, numbers and dangerous characters."""
 
 import unicodedata
+from bisect import bisect_right
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from itertools import pairwise
@@ -12,10 +13,10 @@ from scheduler.policy.matching import Span
 
 _LINK: Final = regex.compile(
     r"(?P<scheme>[a-z][a-z0-9+.-]{1,10})://(?P<host>[^\s/?#:@]*@?[^\s/?#:]*)(?:[/?#:][^\s]*)?"
-    r"|(?<![\p{L}\p{N}@.])(?P<bare>[a-z0-9-]+(?:\.[a-z0-9-]+)+)/[^\s]+",
+    r"|(?<![\p{L}\p{N}@.-])(?P<bare>[a-z0-9-]++(?:\.[a-z0-9-]++)++)/[^\s]+",
     regex.IGNORECASE,
 )
-_TAIL: Final = regex.compile(r"[.,;:!?…)\]»”’\"']+\Z")
+_TAIL: Final = ".,;:!?…)]»”’\"'"
 _HASHTAG: Final = regex.compile(
     r"(?<![\p{L}\p{N}&/])[#＃](?P<name>[\p{L}\p{M}\p{N}_\u200c]*[\p{L}\p{M}_][\p{L}\p{M}\p{N}_\u200c]*)"
 )
@@ -23,18 +24,23 @@ _MENTION: Final = regex.compile(
     r"(?<![\p{L}\p{N}@./])[@＠](?P<name>[\p{L}\p{N}_]+(?:[.-][\p{L}\p{N}_]+)*)(?P<host>@[\p{L}\p{N}.-]*[\p{L}\p{N}])?"
 )
 _SHORT_NAME: Final = regex.compile(r"[^\p{L}\p{N}_].*")
-_EMAIL: Final = regex.compile(r"[\p{L}\p{N}._%+-]+@(?P<host>[\p{L}\p{N}-]+(?:\.[\p{L}\p{N}-]+)+)")
+_EMAIL: Final = regex.compile(
+    r"(?<![\p{L}\p{N}._%+-])[\p{L}\p{N}._%+-]++@(?P<host>[\p{L}\p{N}-]+(?:\.[\p{L}\p{N}-]+)+)"
+)
 _PHONE: Final = regex.compile(r"(?<![\p{N}\p{L}])(?:\+|00)\p{Nd}[\p{Nd} ()./-]{5,}\p{Nd}")
 _NUMBER: Final = regex.compile(r"\p{Nd}+(?:[.,   ’']\p{Nd}+)*")
 _WORD: Final = regex.compile(r"[\p{L}\p{N}\p{M}]+(?:[’'\-‑][\p{L}\p{N}\p{M}]+)*")
 _ACRONYM: Final = regex.compile(r"(?<![\p{L}\p{N}_#@])\p{Lu}{2,6}(?![\p{L}\p{N}_])")
+_EXPLAINED: Final = regex.compile(r"\((\p{Lu}{2,6})\)")
 _EMOJI: Final = regex.compile(
     r"\p{Regional_Indicator}{2}|[0-9#*]\ufe0f?\u20e3|\p{Emoji_Presentation}|\p{Extended_Pictographic}\ufe0f"
 )
 _SENTENCE_END: Final = regex.compile(
-    r"(?:[.!?…]+[”»\"’)]*(?=\s|\Z|\p{Extended_Pictographic})|[。！？؟]+|\n+)"
+    r"(?:(?<![.!?…])[.!?…]++[”»\"’)]*+(?=\s|\Z|\p{Extended_Pictographic})|[。！？؟]+|\n+)"
 )
-_FINAL: Final = ".!?…。！？؟:。"
+_FINAL: Final = frozenset(".!?…。！？؟:")
+_SHORT_BEFORE: Final = regex.compile(r"(?<!\p{N})\p{N}{1,2}\Z|(?<!\p{L})\p{L}\Z")
+_NEXT: Final = regex.compile(r"\s*+(\S)")
 _TIME: Final = regex.compile(
     r"(?<![\p{N}:.,-])(?:"
     r"(?:[01]?\d|2[0-4])[:٫]\d{2}(?::\d{2})?(?!\p{N})"
@@ -44,7 +50,9 @@ _TIME: Final = regex.compile(
     r"(?:[01]?\d|2[0-4])(?:\.\d{2})?(?=[\s!?.,;]|\Z)(?!\s?\p{L}{3,}))"
 )
 _BIDI: Final = frozenset("\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069")
-_INVISIBLE: Final = regex.compile(r"[\u200b\u200c\u200d\u2060\ufeff\u00ad\u180e\u2061-\u2064]")
+_HIDDEN: Final = regex.compile(
+    r"[\u202a-\u202e\u2066-\u2069\u200b-\u200d\u2060-\u2064\ufeff\u00ad\u180e]"
+)
 _JOINED: Final = regex.compile(
     r"[\p{Arabic}\p{Devanagari}\p{Bengali}\p{Tamil}\p{Telugu}\p{Kannada}\p{Malayalam}\p{Sinhala}\p{Gujarati}\p{Gurmukhi}\p{Oriya}\p{Khmer}\p{Mongolian}]"
 )
@@ -109,7 +117,7 @@ def find_links(text: str) -> list[Token]:
     """Web addresses with a scheme, or with a path after the host; `host` is without user name and port."""
     found = []
     for match in _LINK.finditer(text):
-        whole = _TAIL.sub("", match[0])
+        whole = match[0].rstrip(_TAIL)
         host = match["bare"] or match["host"].rpartition("@")[2]
         parts: dict[str, Part] = {
             "text": whole,
@@ -122,9 +130,12 @@ def find_links(text: str) -> list[Token]:
 
 def blank(text: str, spans: Iterable[Span]) -> str:
     """The text with the spans made spaces, so that offsets stay."""
-    for start, end in spans:
-        text = text[:start] + " " * (end - start) + text[end:]
-    return text
+    pieces = []
+    done = 0
+    for start, end in sorted(spans):
+        pieces += [text[done:start], " " * (end - max(start, done))]
+        done = max(done, end)
+    return "".join((*pieces, text[done:]))
 
 
 def find_hashtags(text: str) -> list[Token]:
@@ -183,16 +194,15 @@ def find_emoji(text: str) -> list[Token]:
     """Emoji by grapheme; `placed` at the end of a sentence or of the text."""
     spans = [match.span() for match in regex.finditer(r"\X", text) if _EMOJI.match(match[0])]
     tail = _tail_start(text, spans)
-    found = []
-    previous_end = -1
+    found: list[Token] = []
+    previous_end = 0
     is_placed = False
     for start, end in spans:
-        before = text[:start].rstrip()
-        follows = len(before) <= previous_end and is_placed
-        is_placed = start >= tail or follows or before[-1:] in set(_FINAL)
-        found.append(
-            Token(start, end, text[start:end], {"text": text[start:end], "placed": is_placed})
-        )
+        between = text[previous_end:start].rstrip()
+        follows = is_placed and bool(found) and not between
+        is_placed = start >= tail or follows or between[-1:] in _FINAL
+        parts: dict[str, Part] = {"text": text[start:end], "placed": is_placed}
+        found.append(Token(start, end, text[start:end], parts))
         previous_end = end
     return found
 
@@ -230,12 +240,12 @@ def find_sentences(text: str) -> list[Token]:
 
 
 def _is_end(text: str, match: "regex.Match[str]") -> bool:
-    before, after = text[: match.start()], text[match.end() :].lstrip()
     if not match[0].startswith("."):
         return True
-    if regex.search(r"(?<!\p{N})\p{N}{1,2}\Z|(?<!\p{L})\p{L}\Z", before):
+    if _SHORT_BEFORE.search(text[max(0, match.start() - 3) : match.start()]):
         return False
-    first = after[:1]
+    after = _NEXT.match(text, match.end())
+    first = after[1] if after else ""
     return not (first.islower() and bool(scripts_of(first) & _CASED))
 
 
@@ -254,11 +264,12 @@ def find_times(text: str) -> list[Token]:
 def find_acronyms(text: str) -> list[Token]:
     """Words of two to six capitals outside links; `explained` when the text says what they stand for in brackets."""
     plain = blank(text, [token.span for token in find_links(text)])
+    explained = set(_EXPLAINED.findall(plain))
     return [
         Token(
             *match.span(),
             match[0],
-            {"text": match[0], "explained": f"({match[0]})" in plain},
+            {"text": match[0], "explained": match[0] in explained},
         )
         for match in _ACRONYM.finditer(plain)
     ]
@@ -273,11 +284,17 @@ def find_suspects(text: str) -> Iterator[Token]:
         letters = token.parts["host"] if within == "link" else token.text
         if len(scripts_of(str(letters))) > 1:
             yield _suspect(token.start, token.end, token.text, "mixed_script", within)
-    for offset, char in enumerate(text):
-        within = next((name for token, name in places if token.start <= offset < token.end), "text")
+    places.sort(key=lambda place: place[0].start)
+    starts = [token.start for token, _ in places]
+    rtl = _is_rtl(text)
+    for match in _HIDDEN.finditer(text):
+        offset, char = match.start(), match[0]
+        place = bisect_right(starts, offset) - 1
+        is_within = place >= 0 and offset < places[place][0].end
+        within = places[place][1] if is_within else "text"
         if char in _BIDI:
-            yield _suspect(offset, offset + 1, char, "bidi", within, rtl=_is_rtl(text))
-        elif _INVISIBLE.match(char) and not _is_needed(text, offset):
+            yield _suspect(offset, offset + 1, char, "bidi", within, rtl=rtl)
+        elif not _is_needed(text, offset):
             yield _suspect(offset, offset + 1, char, "invisible", within)
 
 

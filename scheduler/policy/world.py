@@ -224,6 +224,12 @@ def publish_at(post: Row) -> datetime | None:
     return instant((post.get("schedule") or {}).get("utc"))
 
 
+def has_no_instant(post: Row) -> bool:
+    """Whether the local time that was chosen does not exist."""
+    schedule = post.get("schedule") or {}
+    return bool(schedule.get("local")) and schedule.get("utc") is None
+
+
 def _plain_facts(post: Row) -> dict[str, Any]:
     """Facts that the file gives as a rule asks them, under another name."""
     line, similar = post.get("line_ref") or {}, post.get("similar_to") or {}

@@ -1,6 +1,7 @@
 """The policies that come with the program, on their own examples and on the scenario of the practice ministry."""
 
 import json
+from typing import Any
 
 import pytest
 
@@ -30,7 +31,7 @@ def test_the_findings_on_every_post_of_the_scenario_are_exact() -> None:
     assert len(verdicts) == 122
     assert [(each.post, each.expected ^ each.found) for each in verdicts if not each.is_exact] == []
     states = {each.post for each in verdicts if each.state != each.expected_state}
-    assert states == {"P015", "P057"}  # by their time and their length, which are no rule's
+    assert states == {"P057"}  # too long for its platform, which is no rule's
 
 
 def test_names_come_from_the_file_alone() -> None:
@@ -44,6 +45,25 @@ def test_names_come_from_the_file_alone() -> None:
         for each in play(RULES, read_scenario("other.json", json.dumps(content)))
     }
     assert found == {"P009": set(), "P002": {"R39"}}
+
+
+@pytest.mark.parametrize(
+    ("section", "change"),
+    [
+        ("posts", {"text": None}),
+        ("accounts", {"id": None}),
+        ("lines", {"text": 5}),
+        ("posts", {"schedule": {"utc": "noon"}}),
+    ],
+)
+def test_a_scenario_with_a_hole_is_refused_with_its_place(
+    section: str, change: dict[str, Any]
+) -> None:
+    content = json.loads(DEFAULT_FILE.read_text())
+    row = {**content[section][0], **change}
+    content[section][0] = {key: value for key, value in row.items() if value is not None}
+    with pytest.raises(PolicyInvalidError, match=r"other\.json"):
+        list(play(RULES, read_scenario("other.json", json.dumps(content))))
 
 
 @pytest.mark.parametrize("text", ["", "[]", "{}", '{"posts": 5}', "nothing"])

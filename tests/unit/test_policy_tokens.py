@@ -1,5 +1,7 @@
 """What is found in texts of many scripts."""
 
+import time
+
 import pytest
 
 from scheduler.policy import tokens
@@ -132,3 +134,52 @@ def test_numbers_are_the_same_in_every_notation() -> None:
 )
 def test_a_typo_is_one_step_away(name: str, near: bool) -> None:
     assert is_near(name, {"#forum"}) is near
+
+
+NASTY = (
+    "a",
+    "a-",
+    "a.",
+    ".",
+    "@a",
+    "a@",
+    "1,",
+    "+1 ",
+    "🎉 a ",
+    "\u200b",
+    "\u202e",
+    "\u0301",
+    "10:00 ",
+    "AB ",
+    "#a ",
+    "?!",
+    "“",
+    "https://a.b/.",
+)
+
+
+@pytest.mark.parametrize("piece", NASTY)
+def test_the_work_grows_with_the_text_and_not_with_its_square(piece: str) -> None:
+    """Ten times the text takes far less than the hundred times that a square would: a ratio in one run."""
+
+    def cpu_seconds(length: int) -> float:
+        text = piece * (length // len(piece)) + "x"
+        started = time.process_time()
+        for find in (
+            tokens.find_links,
+            tokens.find_hashtags,
+            tokens.find_emails,
+            tokens.find_phones,
+            tokens.find_emoji,
+            tokens.find_sentences,
+            tokens.find_times,
+            tokens.find_acronyms,
+            tokens.find_suspects,
+            tokens.find_numbers,
+        ):
+            assert len(list(find(text))) <= len(text)
+        return time.process_time() - started
+
+    cpu_seconds(1_000)
+    short, long = min(cpu_seconds(4_000) for _ in range(3)), cpu_seconds(40_000)
+    assert long < 40 * max(short, 0.002)

@@ -1,5 +1,6 @@
 """The policy: read the one in force, check and try another, put it in force."""
 
+import asyncio
 from datetime import datetime
 from typing import Annotated, Final
 
@@ -74,7 +75,7 @@ async def show_policy(step: Step) -> PolicyAnswer:
 
 async def check_policy(step: Step, body: PolicyBody) -> CheckAnswer:  # noqa: ARG001 - anybody may check
     """Read a policy's files strictly, without putting them in force."""
-    policy = Policy.load(body.files)
+    policy = await asyncio.to_thread(Policy.load, body.files)
     return CheckAnswer(
         ok=True,
         version=policy.version,
@@ -86,13 +87,17 @@ async def check_policy(step: Step, body: PolicyBody) -> CheckAnswer:  # noqa: AR
 
 async def activate_policy(step: Step, body: PolicyBody) -> PolicyAnswer:
     """Put a policy in force; what it forbids of the posts already approved will be held."""
-    return _answer(await policies.activate(step.uow, step.actor, pack(body.files)))
+    packed = await asyncio.to_thread(pack, body.files)
+    return _answer(await policies.activate(step.uow, step.actor, packed))
 
 
 async def try_policy(step: Step, body: TryBody) -> TryAnswer:
     """What a policy says of a text, rule by rule."""
     active = await policies.get_active(step.uow)
-    policy = open_policy(active.body) if body.files is None else Policy.load(body.files)
+    if body.files is None:
+        policy = open_policy(active.body)
+    else:  # it takes a second or more when it is large; others are answered meanwhile
+        policy = await asyncio.to_thread(Policy.load, body.files)
     facts = read_facts(
         node_of(
             {
