@@ -1,9 +1,8 @@
 """What is found in texts of many scripts."""
 
-import time
-
 import pytest
 
+from scheduler.domain.text import MAX_TEXT_LENGTH
 from scheduler.policy import tokens
 from scheduler.policy.lists import is_near
 
@@ -159,27 +158,19 @@ NASTY = (
 
 
 @pytest.mark.parametrize("piece", NASTY)
-def test_the_work_grows_with_the_text_and_not_with_its_square(piece: str) -> None:
-    """Ten times the text takes far less than the hundred times that a square would: a ratio in one run."""
-
-    def cpu_seconds(length: int) -> float:
-        text = piece * (length // len(piece)) + "x"
-        started = time.process_time()
-        for find in (
-            tokens.find_links,
-            tokens.find_hashtags,
-            tokens.find_emails,
-            tokens.find_phones,
-            tokens.find_emoji,
-            tokens.find_sentences,
-            tokens.find_times,
-            tokens.find_acronyms,
-            tokens.find_suspects,
-            tokens.find_numbers,
-        ):
-            assert len(list(find(text))) <= len(text)
-        return time.process_time() - started
-
-    cpu_seconds(1_000)
-    short, long = min(cpu_seconds(4_000) for _ in range(3)), cpu_seconds(40_000)
-    assert long < 40 * max(short, 0.002)
+def test_the_longest_text_is_read_whatever_it_repeats(piece: str) -> None:
+    """Work that grew with the square of the text would not end within the time that a test has."""
+    text = piece * (MAX_TEXT_LENGTH // len(piece) - 1) + "x"
+    for find in (
+        tokens.find_links,
+        tokens.find_hashtags,
+        tokens.find_emails,
+        tokens.find_phones,
+        tokens.find_emoji,
+        tokens.find_sentences,
+        tokens.find_times,
+        tokens.find_acronyms,
+        tokens.find_suspects,
+        tokens.find_numbers,
+    ):
+        assert len(list(find(text))) <= len(text)
