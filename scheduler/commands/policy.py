@@ -149,7 +149,8 @@ def _test_examples(loaded: Policy, *, as_json: bool) -> None:
             }
         )
     else:
-        show_items((_describe_trial(each) for each in wrong), _WRONG, as_json=False)
+        if wrong:
+            show_items((_describe_trial(each) for each in wrong), _WRONG, as_json=False)
         for rule in untried:
             click.echo(f"{rule} has no example on which it passes, or none to which it applies.")
         click.echo(
