@@ -52,7 +52,7 @@ def evaluate(policy: Policy, facts: PostFacts) -> tuple[Finding, ...]:
 def judge(policy: Policy, reading: Reading) -> tuple[Finding, ...]:
     """The findings on a post that was prepared before."""
     findings: list[Finding] = []
-    for rule in policy.rules:
+    for rule in policy.find_concerned(reading):
         held = find_case(rule, reading)
         if held is not None:
             findings += _findings(policy, rule, *held, reading)

@@ -24,7 +24,7 @@ Examples:
 """
 
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any, Final, Self
@@ -33,6 +33,7 @@ from scheduler.canonical import JsonValue, canonical, sha256_hex
 from scheduler.policy.comparing import Scope
 from scheduler.policy.conditions import Condition, ConditionReader
 from scheduler.policy.facts import PostFacts
+from scheduler.policy.indexing import Index
 from scheduler.policy.lists import Lexicon, NamedList, read_list
 from scheduler.policy.matching import PatternError
 from scheduler.policy.reading import Reading
@@ -110,6 +111,7 @@ class Policy:
     settings: Mapping[str, str]
     registries: Registries = field(repr=False, compare=False)
     lexicon: Lexicon = field(repr=False, compare=False)
+    index: Index = field(repr=False, compare=False)
 
     @classmethod
     def load(cls, files: Mapping[str, str], extra: Iterable[Node] = ()) -> Self:
@@ -132,6 +134,10 @@ class Policy:
     def read(self, facts: PostFacts) -> Reading:
         """Prepare a post for this policy's rules."""
         return Reading(facts, self.lexicon, self.registries, self.settings)
+
+    def find_concerned(self, reading: Reading) -> Iterator[Rule]:
+        """The rules that can apply to the post, in their order; of the others it is known that they do not."""
+        return (self.rules[place] for place in self.index.find(reading))
 
 
 class _Builder:
@@ -204,7 +210,15 @@ class _Builder:
             "settings": self._settings,
             "registries": self._registries,
             "lexicon": lexicon,
+            "index": Index([[case.when for case in rule.cases] for rule in rules], self._denied()),
         }
+
+    def _denied(self) -> dict[str, list[str]]:
+        """The lists of the glossary's entries, by the rule that they name."""
+        found: dict[str, list[str]] = {}
+        for term in self._registries.terms:
+            found.setdefault(term.rule, []).append(term.denied)
+        return found
 
     def _check_format(self) -> None:
         for key in ("format", "version"):

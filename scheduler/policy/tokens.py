@@ -4,6 +4,7 @@ import unicodedata
 from bisect import bisect_right
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from functools import lru_cache
 from itertools import pairwise
 from typing import Final
 
@@ -81,6 +82,9 @@ _CJK: Final = frozenset({"Han", "Hiragana", "Katakana", "Hangul"})
 _CASED: Final = frozenset({"Latin", "Cyrillic", "Greek", "Armenian"})
 
 
+#: Several rules ask for the same tokens of a text, one after the other; this many texts are kept with theirs.
+_kept = lru_cache(maxsize=32)
+
 Part = str | float | bool | None
 
 
@@ -106,6 +110,8 @@ def scripts_of(text: str) -> frozenset[str]:
 
 def main_script(text: str) -> str:
     """The script of most letters; empty where there is none."""
+    if text.isascii():
+        return "Latin" if _LETTER.search(text) else ""
     counts = {name: len(pattern.findall(text)) for name, pattern in _SCRIPTS.items()}
     best = max(counts, key=lambda name: counts[name])
     if not counts[best]:
@@ -113,9 +119,12 @@ def main_script(text: str) -> str:
     return "CJK" if best in _CJK else best
 
 
-def find_links(text: str) -> list[Token]:
+@_kept
+def find_links(text: str) -> tuple[Token, ...]:
     """Web addresses with a scheme, or with a path after the host; `host` is without user name and port."""
-    found = []
+    found: list[Token] = []
+    if "/" not in text:
+        return ()
     for match in _LINK.finditer(text):
         whole = match[0].rstrip(_TAIL)
         host = match["bare"] or match["host"].rpartition("@")[2]
@@ -125,7 +134,7 @@ def find_links(text: str) -> list[Token]:
             "host": host.lower().rstrip("."),
         }
         found.append(Token(match.start(), match.start() + len(whole), whole, parts))
-    return found
+    return tuple(found)
 
 
 def blank(text: str, spans: Iterable[Span]) -> str:
@@ -138,7 +147,8 @@ def blank(text: str, spans: Iterable[Span]) -> str:
     return "".join((*pieces, text[done:]))
 
 
-def find_hashtags(text: str) -> list[Token]:
+@_kept
+def find_hashtags(text: str) -> tuple[Token, ...]:
     """Hashtags; `letters`, and whether the script has `capitals` and words are told `apart` by them or by `_`."""
     found = []
     for match in _HASHTAG.finditer(text):
@@ -151,7 +161,7 @@ def find_hashtags(text: str) -> list[Token]:
             "apart": "_" in name or any(char.isupper() for char in name[1:]),
         }
         found.append(Token(match.start(), match.end(), match[0], parts))
-    return found
+    return tuple(found)
 
 
 def find_mentions(text: str, platform: str) -> list[Token]:
@@ -192,6 +202,8 @@ def clean_phone(number: str) -> str:
 
 def find_emoji(text: str) -> list[Token]:
     """Emoji by grapheme; `placed` at the end of a sentence or of the text."""
+    if not _EMOJI.search(text):
+        return []
     spans = [match.span() for match in regex.finditer(r"\X", text) if _EMOJI.match(match[0])]
     tail = _tail_start(text, spans)
     found: list[Token] = []
@@ -225,7 +237,8 @@ def _tail_start(text: str, emoji: list[Span]) -> int:
     return start
 
 
-def find_sentences(text: str) -> list[Token]:
+@_kept
+def find_sentences(text: str) -> tuple[Token, ...]:
     """Sentences with their number of `words`; a short number before a full stop does not end one (`30. März`)."""
     plain = blank(text, [token.span for token in find_links(text)])
     ends = [match.end() for match in _SENTENCE_END.finditer(plain) if _is_end(plain, match)]
@@ -236,7 +249,7 @@ def find_sentences(text: str) -> list[Token]:
         words = _count_words(piece)
         if words:
             found.append(Token(start, end, text[start:end], {"words": words}))
-    return found
+    return tuple(found)
 
 
 def _is_end(text: str, match: "regex.Match[str]") -> bool:

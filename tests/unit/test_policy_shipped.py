@@ -5,11 +5,13 @@ from typing import Any
 
 import pytest
 
+from scheduler.policy.declaring import read_facts
+from scheduler.policy.evaluation import find_case
 from scheduler.policy.examples import find_untried, try_examples
 from scheduler.policy.rules import Policy
 from scheduler.policy.scenario import play, read_scenario
 from scheduler.policy.shipped import REGISTRIES, Name, read_shipped
-from scheduler.policy.source import PolicyInvalidError
+from scheduler.policy.source import PolicyInvalidError, node_of
 from scheduler.practice.scenario import DEFAULT_FILE
 
 RULES = {name: text for name, text in read_shipped("ministry").items() if name != REGISTRIES}
@@ -70,3 +72,18 @@ def test_a_scenario_with_a_hole_is_refused_with_its_place(
 def test_what_is_no_scenario_is_refused(text: str) -> None:
     with pytest.raises(PolicyInvalidError):
         read_scenario("x.json", text)
+
+
+def test_the_index_leaves_out_no_rule_that_applies() -> None:
+    policy = Policy.load(read_shipped("ministry"))
+    world = read_scenario("lipovec.json", DEFAULT_FILE.read_text())
+    nodes = [example.node for rule in policy.rules for example in rule.examples]
+    nodes += [node_of(world.facts_of(post), "post") for post in world.posts]
+    asked = 0
+    for node in nodes:
+        reading = policy.read(read_facts(node))
+        concerned = [rule.id for rule in policy.find_concerned(reading)]
+        applying = [rule.id for rule in policy.rules if find_case(rule, reading) is not None]
+        assert set(applying) <= set(concerned)
+        asked += len(concerned)
+    assert asked < len(nodes) * len(policy.rules) / 2  # and it does leave out
