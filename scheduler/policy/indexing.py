@@ -52,6 +52,8 @@ def find_needs(condition: Condition) -> Needs | None:
             needs = frozenset((_LIST, name) for name in lists)
         case Glossary(rule=rule):
             needs = frozenset({(_GLOSSARY, rule)})
+        case _:
+            pass  # of what must not be, nothing follows
     return needs
 
 
