@@ -41,6 +41,7 @@ class Action(StrEnum):
     POST_EDIT = "post.edit"
     POST_SUBMIT = "post.submit"
     POST_WITHDRAW = "post.withdraw"
+    POST_REOPEN = "post.reopen"
     POST_RETURN = "post.return"
     POST_APPROVE = "post.approve"
     POST_SCHEDULE = "post.schedule"
@@ -80,4 +81,5 @@ class Action(StrEnum):
     POSTURE_STOP = "posture.stop"
     POSTURE_PROPOSE_RESUME = "posture.propose_resume"
     POSTURE_RESUME = "posture.resume"
+    POLICY_PROPOSE = "policy.propose"
     POLICY_ACTIVATE = "policy.activate"

@@ -1,17 +1,18 @@
 """`chancery policy`: the rules in force, and others tried before they replace them."""
 
-import difflib
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Final, TypedDict, Unpack
 
 import click
 
 from scheduler.commands.client import Api, needs_api
-from scheduler.commands.files import read_text
+from scheduler.commands.files import read_policy, read_text, write_policy
+from scheduler.commands.policy_diff import diff
 from scheduler.commands.posts import show_findings
 from scheduler.commands.printing import (
+    DEFAULT_LIMIT,
     clean,
     json_option,
     progress,
@@ -27,6 +28,22 @@ from scheduler.policy.scenario import Verdict, play, read_scenario
 from scheduler.policy.shipped import REGISTRIES, read_shipped
 
 _FIELDS: Final = {"version": "version", "digest": "digest", "since": "activated_at"}
+_PROPOSED: Final = {"version": "version", "digest": "digest"}
+_ACTIVATED: Final = {
+    "state": "state",
+    "version": "version",
+    "digest": "digest",
+    "since": "since",
+    "drafts again": "reopened",
+}
+_PROPOSALS: Final = {
+    "id": "id",
+    "version": "version",
+    "by": "proposed_by",
+    "at": "proposed_at",
+    "until": "until",
+    "digest": "digest",
+}
 _CHECKED: Final = {
     "version": "version",
     "digest": "digest",
@@ -64,20 +81,24 @@ def policy() -> None:
 
 @policy.command()
 @click.option("--to", type=click.Path(path_type=Path), help="Write its files into this folder.")
+@click.option("--proposal", help="Show this proposed policy instead of the one in force.")
 @json_option
 @needs_api
-def show(api: Api, *, to: Path | None, as_json: bool) -> None:
+def show(api: Api, *, to: Path | None, proposal: str | None, as_json: bool) -> None:
     """Say which policy is in force, and print its files or write them to a folder.
 
     Example: chancery policy show --to karvenia-policy
+
+    Example: chancery policy show --proposal 0190f1c2-7b7e-7a63-8f0e-0d9a5c1e2b3f --to proposed-policy
     """
-    found = api.get("/policy")
+    found = api.get("/policy" if proposal is None else f"/policy/proposals/{proposal}")
     if as_json:
         show_json(found)
         return
-    show_fields(found, _FIELDS, as_json=False, err=True)
+    fields = _FIELDS if proposal is None else _PROPOSED
+    show_fields(found, fields, as_json=False, err=True)
     if to is not None:
-        _write_folder(to, found["files"])
+        write_policy(to, found["files"])
         return
     for name, text in sorted(found["files"].items()):
         if len(found["files"]) > 1:
@@ -92,7 +113,7 @@ def template(folder: Path) -> None:
 
     Example: chancery policy template karvenia-policy
     """
-    _write_folder(folder, read_shipped("ministry"))
+    write_policy(folder, read_shipped("ministry"))
 
 
 @policy.command()
@@ -104,7 +125,7 @@ def check(api: Api, *, folder: Path, as_json: bool) -> None:
 
     Example: chancery policy check karvenia-policy
     """
-    found = api.post("/policy/check", {"files": _read_folder(folder)})
+    found = api.post("/policy/check", {"files": read_policy(folder)})
     show_fields(found, _CHECKED, as_json=as_json)
 
 
@@ -125,7 +146,7 @@ def test(*, folder: Path | None, scenario: Path | None, as_json: bool) -> None:
 
     Example: chancery policy test --scenario lipovec.json --json
     """
-    files = read_shipped("ministry") if folder is None else _read_folder(folder)
+    files = read_shipped("ministry") if folder is None else read_policy(folder)
     if scenario is None:
         _test_examples(Policy.load(files), as_json=as_json)
     else:
@@ -270,65 +291,34 @@ def explain(api: Api, *, as_json: bool, **asked: Unpack[Asked]) -> None:
 @_folder
 @json_option
 @needs_api
-def diff(api: Api, *, folder: Path, as_json: bool) -> None:
-    """Show what a policy would change of the one in force.
-
-    Example: chancery policy diff karvenia-policy
-    """
-    current, new = api.get("/policy")["files"], _read_folder(folder)
-    lines = [line for name in sorted({*current, *new}) for line in _diff_file(name, current, new)]
-    if as_json:
-        show_json(lines)
-        return
-    for line in lines:
-        click.echo(clean(line))
-    if not lines:
-        click.echo("No difference.")
-
-
-@policy.command()
-@_folder
-@json_option
-@needs_api
 def activate(api: Api, *, folder: Path, as_json: bool) -> None:
-    """Put a policy in force; what it forbids of the posts already approved will be held.
+    """Propose a policy, or put in force what another admin has proposed: both run this with the same files.
+
+    What it forbids of the posts already approved will be held. Posts that cite a line-to-take which has changed are
+    drafts again.
 
     Example: chancery policy activate karvenia-policy
     """
-    found = api.post("/policy", {"files": _read_folder(folder)})
-    if as_json:
-        found.pop("files")
-    show_fields(found, _FIELDS, as_json=as_json)
+    found = api.post("/policy", {"files": read_policy(folder)})
+    show_fields(found, _ACTIVATED, as_json=as_json)
+    if found["state"] == "proposed" and not as_json:
+        click.echo(
+            "It is not in force yet: another admin has to run the same command within a week. "
+            "They find it with `chancery policy proposals`.",
+            err=True,
+        )
 
 
-def _diff_file(name: str, current: Mapping[str, str], new: Mapping[str, str]) -> Iterator[str]:
-    return difflib.unified_diff(
-        current.get(name, "").splitlines(),
-        new.get(name, "").splitlines(),
-        f"in force/{name}",
-        f"new/{name}",
-        lineterm="",
-    )
+@policy.command()
+@json_option
+@needs_api
+def proposals(api: Api, *, as_json: bool) -> None:
+    """List the policies that wait for a second admin.
 
-
-def _read_folder(path: Path) -> dict[str, str]:
-    """The policy's files by their names inside the folder; a single file is a policy of its own."""
-    if path.is_file():
-        return {path.name: read_text(path)}
-    found = sorted(each for pattern in ("*.yaml", "*.yml") for each in path.rglob(pattern))
-    if not found:
-        raise RefusedError(f"{path} holds no .yaml file", "policy_empty")
-    return {each.relative_to(path).as_posix(): read_text(each) for each in found}
-
-
-def _write_folder(path: Path, files: Mapping[str, str]) -> None:
-    if path.exists() and any(path.iterdir()):
-        raise RefusedError(f"{path} is not empty; name a new folder", "folder_not_empty")
-    for name, text in files.items():
-        target = path / name
-        target.parent.mkdir(parents=True, exist_ok=True)
-        target.write_text(text, encoding="utf-8")
-    click.echo(f"{len(files)} files are in {path}.")
+    Example: chancery policy proposals
+    """
+    found = api.items("/policy/proposals", limit=DEFAULT_LIMIT)
+    show_items(found, _PROPOSALS, as_json=as_json)
 
 
 def _try(api: Api, *, folder: Path | None, **asked: Unpack[Asked]) -> dict[str, Any]:
@@ -339,6 +329,9 @@ def _try(api: Api, *, folder: Path | None, **asked: Unpack[Asked]) -> dict[str, 
         "facts": {name: read_fact(value) for name, value in asked["facts"]},
     }
     if folder is not None:
-        body["files"] = _read_folder(folder)
+        body["files"] = read_policy(folder)
     found: dict[str, Any] = api.post("/policy/test", body)
     return found
+
+
+policy.add_command(diff)

@@ -38,7 +38,7 @@ async def load(uow: UnitOfWork, chosen: Collection[Delivery]) -> dict[UUID, Case
     query = select(Post).where(rows.among(col(Post.id), wanted))
     query = query.execution_options(populate_existing=True)
     found = (await uow.session.scalars(query)).all()
-    targets = await _read_targets(uow, wanted)
+    targets = await read_targets(uow, wanted)
     parts = await posts.load_rest(uow, found, targets)
     owners = {each.id: account for pairs in targets.values() for each, account in pairs}
     editors = await posts.find_editors(uow, wanted)
@@ -61,8 +61,8 @@ async def load(uow: UnitOfWork, chosen: Collection[Delivery]) -> dict[UUID, Case
     return cases
 
 
-async def _read_targets(uow: UnitOfWork, post_ids: Collection[UUID]) -> dict[UUID, list[Target]]:
-    """The posts' deliveries with their accounts, only to be read: an approval is of all of them together."""
+async def read_targets(uow: UnitOfWork, post_ids: Collection[UUID]) -> dict[UUID, list[Target]]:
+    """The posts' deliveries with their accounts, only to be read, by post; an approval is of all of them together."""
     found = await rows.find(uow, Delivery, rows.among(col(Delivery.post_id), post_ids))
     wanted = rows.among(col(Account.id), {each.account_id for each in found})
     owners = {each.id: each for each in await rows.find(uow, Account, wanted)}

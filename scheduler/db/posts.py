@@ -4,10 +4,10 @@ from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import TypeVar
+from typing import Final, TypeVar, cast
 from uuid import UUID
 
-from sqlalchemy import exists, select, update
+from sqlalchemy import exists, func, select, update
 from sqlmodel import col
 
 from scheduler.audit.actions import Action
@@ -33,6 +33,13 @@ from scheduler.domain.people import Actor, Permission
 from scheduler.domain.post_flow import PostMove, PostState
 from scheduler.errors import ConflictError, NotFoundError
 
+#: States of a post that awaits approval, its time, or nothing any more.
+LEFT_AND_QUEUED: Final = (
+    PostState.IN_REVIEW,
+    PostState.APPROVED,
+    PostState.SCHEDULED,
+    PostState.CLOSED,
+)
 #: A delivery and the account it goes to.
 Target = tuple[Delivery, Account]
 #: A row that belongs to a post.
@@ -93,20 +100,19 @@ async def load_all_parts(uow: UnitOfWork, found: Sequence[Post]) -> dict[UUID, P
 async def load_rest(
     uow: UnitOfWork, found: Sequence[Post], targets: Mapping[UUID, Sequence[Target]]
 ) -> dict[UUID, PostParts]:
-    """The parts of every post whose deliveries and accounts are there."""
+    """The parts of every post whose deliveries and accounts are there; its texts are only to be read."""
     ids = [post.id for post in found]
+    await uow.session.flush()  # what was just written is among it
     texts = _by_post(
-        await uow.session.scalars(
-            select(PostText)
-            .where(rows.among(col(PostText.post_id), ids))
-            .order_by(col(PostText.language))
+        sorted(
+            await rows.find(uow, PostText, rows.among(col(PostText.post_id), ids)),
+            key=lambda text: text.language,
         )
     )
     variants = _by_post(
-        await uow.session.scalars(
-            select(Variant)
-            .where(rows.among(col(Variant.post_id), ids))
-            .order_by(col(Variant.account_id))
+        sorted(
+            await rows.find(uow, Variant, rows.among(col(Variant.post_id), ids)),
+            key=lambda variant: variant.account_id,
         )
     )
     missions = await _load_missions(uow, found, targets)
@@ -178,6 +184,22 @@ async def find_page(
     return (await uow.session.scalars(query)).all()
 
 
+async def find_left_and_queued(
+    uow: UnitOfWork, *, after: UUID | None, limit: int
+) -> Sequence[Post]:
+    """What has left or waits to, oldest first and only to be read; drafts and cancelled posts are not among it."""
+    query = rows.of(Post).where(col(Post.state).in_(LEFT_AND_QUEUED))
+    if after is not None:
+        query = query.where(col(Post.id) > after)
+    found = await uow.session.execute(query.order_by(col(Post.id)).limit(limit))
+    return cast(Sequence[Post], found.all())
+
+
+async def count_left_and_queued(uow: UnitOfWork) -> int:
+    query = select(func.count()).where(col(Post.state).in_(LEFT_AND_QUEUED))
+    return (await uow.session.execute(query)).scalar_one()
+
+
 async def find_due_between(
     uow: UnitOfWork, actor: Actor, start: datetime, end: datetime
 ) -> Sequence[tuple[Post, Mission]]:
@@ -203,6 +225,21 @@ async def find_awaiting(uow: UnitOfWork, actor: Actor) -> Sequence[Post]:
             col(Post.id).not_in(touched),
         )
         .order_by(col(Post.due_at), col(Post.id))
+    )
+    return (await uow.session.scalars(query)).all()
+
+
+async def lock_citing(uow: UnitOfWork) -> Sequence[Post]:
+    """What awaits approval or its time and cites a line-to-take."""
+    query = (
+        select(Post)
+        .where(
+            col(Post.state).in_((PostState.IN_REVIEW, PostState.APPROVED, PostState.SCHEDULED)),
+            col(Post.facts)["line.id"].as_string().is_not(None),
+        )
+        .order_by(col(Post.id))
+        .with_for_update()
+        .execution_options(populate_existing=True)
     )
     return (await uow.session.scalars(query)).all()
 

@@ -1,14 +1,19 @@
 """Queries on what is in force for everybody: the posture and the policy."""
 
+from collections.abc import Sequence
+from datetime import timedelta
 from typing import Final
 
 from sqlalchemy import func, select, text
 from sqlmodel import col
 
-from scheduler.db.tables import Mission, PolicyVersion, Posture
+from scheduler.db.tables import Mission, PolicyProposal, PolicyVersion, Posture
 from scheduler.db.uow import UnitOfWork
 from scheduler.domain.posture import Restriction
 from scheduler.errors import UnavailableError
+
+#: A proposal that nobody took up in this time is void.
+PROPOSAL_LIFETIME: Final = timedelta(days=7)
 
 
 async def load_postures(uow: UnitOfWork) -> tuple[Restriction, ...]:
@@ -77,6 +82,20 @@ async def find_policy(uow: UnitOfWork) -> PolicyVersion | None:
     )
     policy = (await uow.session.scalars(query)).one()
     return policy if uow.seals.holds(policy) else None
+
+
+async def find_proposals(uow: UnitOfWork) -> Sequence[PolicyProposal]:
+    """The policies that wait for a second admin, oldest first; those from before the one in force are void."""
+    newest = select(func.max(col(PolicyVersion.activated_at))).scalar_subquery()
+    query = (
+        select(PolicyProposal)
+        .where(
+            col(PolicyProposal.proposed_at) > uow.now - PROPOSAL_LIFETIME,
+            col(PolicyProposal.proposed_at) > newest,
+        )
+        .order_by(col(PolicyProposal.proposed_at), col(PolicyProposal.id))
+    )
+    return [each for each in await uow.session.scalars(query) if uow.seals.holds(each)]
 
 
 _GATE_KEY: Final = 0x6368616E  # one advisory lock of our own on PostgreSQL

@@ -41,6 +41,7 @@ class AlertKind(StrEnum):
     UNKNOWN = "unknown"
     FAILED = "failed"
     EXPIRED = "expired"
+    REOPENED = "reopened"
     DRIFTED = "drifted"
     ACCOUNT_PAUSED = "account_paused"
     SIGN_IN_EXPIRING = "sign_in_expiring"
@@ -72,6 +73,7 @@ _BY_ACTION: Final[Mapping[str, AlertKind]] = MappingProxyType(
         "delivery.unknown": AlertKind.UNKNOWN,
         "delivery.rejected": AlertKind.FAILED,
         "delivery.expire": AlertKind.EXPIRED,
+        "post.reopen": AlertKind.REOPENED,
         "delivery.drift": AlertKind.DRIFTED,
         "account.pause": AlertKind.ACCOUNT_PAUSED,
         "account.expiring": AlertKind.SIGN_IN_EXPIRING,
@@ -195,6 +197,13 @@ WORDS: Final[Mapping[AlertKind, Words]] = MappingProxyType(
         AlertKind.EXPIRED: Words(
             "Expired",
             "Its approved window is over; it does not go out. A new post needs a new approval.",
+            "an officer of {mission}",
+            "chancery post show {post}",
+            "/posts/{post}",
+        ),
+        AlertKind.REOPENED: Words(
+            "A draft again",
+            "What it rests on has changed: it does not go out before it is submitted and approved again.",
             "an officer of {mission}",
             "chancery post show {post}",
             "/posts/{post}",

@@ -18,11 +18,12 @@ _NAME: Final = "policy"
 
 def pack(files: Mapping[str, str]) -> bytes:
     """The files of a policy, by name, as canonical JSON; refuses what `Policy.load` refuses."""
-    Policy.load(files)
     try:
-        return canonical({_FILES: dict(files)})
+        body = canonical({_FILES: dict(files)})
     except ValueError as exc:
         Node(None, _NAME, 1).refuse(f"cannot be kept: {exc}")
+    open_policy(body)
+    return body
 
 
 def unpack(body: bytes) -> dict[str, str]:

@@ -59,6 +59,13 @@ def judge(policy: Policy, reading: Reading) -> tuple[Finding, ...]:
     return tuple(findings)
 
 
+def find_effects(policy: Policy, facts: PostFacts) -> frozenset[tuple[str, Effect]]:
+    """Which rules apply, and how, without saying where."""
+    reading = policy.read(facts)
+    held = [(rule, find_case(rule, reading)) for rule in policy.find_concerned(reading)]
+    return frozenset((rule.id, case[0].effect) for rule, case in held if case is not None)
+
+
 def find_case(rule: Rule, reading: Reading) -> tuple[Case, Places] | None:
     """The strongest case of a rule that holds, with the places that make it so."""
     for case in rule.cases:

@@ -3,6 +3,7 @@
 import unicodedata
 from bisect import bisect_right
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from functools import lru_cache
 from typing import TYPE_CHECKING, Final
 
 import regex
@@ -183,6 +184,7 @@ def _describe_designation(reading: "Reading", term: Term, first: tuple[int, Span
     return _item(index, fact, token)
 
 
+@lru_cache(maxsize=128)
 def _plain(text: str) -> str:
     return " ".join(unicodedata.normalize("NFC", text).casefold().split())
 
@@ -259,11 +261,14 @@ def _cited(reading: "Reading", name: str, current: float | None) -> str:
 def _find_quote(reading: "Reading", old: Sequence[Line]) -> tuple[int, Span] | None:
     for line in old:
         for index, fact in reading.bodies():
-            words = _text_of(line, fact.language).casefold().strip(" .")
-            start = fact.text.casefold().find(words) if words else -1
+            words = _lower(_text_of(line, fact.language)).strip(" .")
+            start = _lower(fact.text).find(words) if words else -1
             if start >= 0:
                 return index, (start, min(start + len(words), len(fact.text)))
     return None
+
+
+_lower = lru_cache(maxsize=128)(str.casefold)
 
 
 def _find_embargoes(reading: "Reading", _declared: Sequence[Item]) -> Sequence[Item]:

@@ -16,12 +16,22 @@ lists:
 import unicodedata
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import lru_cache
 from itertools import chain
 from typing import Final
 
 import regex
 
-from scheduler.policy.matching import MAX_HITS, Folded, Matcher, Needle, PatternError, Span, folds
+from scheduler.policy.matching import (
+    MAX_HITS,
+    Folded,
+    Matcher,
+    Needle,
+    PatternError,
+    Span,
+    folds,
+    get_needle,
+)
 from scheduler.policy.source import Node
 
 MAX_ITEMS: Final = 50_000  #: of all lists of a policy together
@@ -38,6 +48,7 @@ _QUOTED: Final = regex.compile(
 )
 
 
+@lru_cache(maxsize=1_024)
 def is_language(tag: str, wider: str) -> bool:
     """RFC 4647 §3.3.1: what holds for `sr` holds for `sr-Cyrl`; `any` holds for all."""
     return wider == ANY or f"{tag.lower()}-".startswith(f"{wider.lower()}-")
@@ -59,6 +70,7 @@ class NamedList:
         return frozenset(fold_value(term) for term in chain(*self.terms.values()))
 
 
+@lru_cache(maxsize=4_096)
 def fold_value(value: str) -> str:
     """The form in which values are compared: composed, without case; telephone numbers without spaces."""
     folded = unicodedata.normalize("NFC", value).casefold().strip()
@@ -177,7 +189,7 @@ def _needles(
         for language, sources in scoped.items():
             for source in sources:
                 try:
-                    yield language, Needle(source, is_term=is_term)
+                    yield language, get_needle(source, is_term=is_term)
                 except PatternError as exc:
                     owner.node.refuse(f"“{source[:60]}”: {exc}")
 

@@ -7,7 +7,8 @@ in the text.
 
 import unicodedata
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from functools import lru_cache
 from itertools import islice
 from typing import Any, Final, Literal
 
@@ -48,6 +49,7 @@ class Folded:
     source: str  #: what people wrote
     starts: Sequence[int] | None = None
     ends: Sequence[int] | None = None
+    hits: dict["Needle", tuple[Span, ...]] = field(default_factory=dict, compare=False)
 
     def original(self, start: int, end: int) -> Span:
         if self.starts is None or self.ends is None:
@@ -136,6 +138,12 @@ class Needle:
         return folded.is_boundary(start) and folded.is_boundary(end)
 
 
+@lru_cache(maxsize=100_000)
+def get_needle(source: str, *, is_term: bool) -> Needle:
+    """The needle of a term or pattern: policies that have it in common share it, and what it finds in a text."""
+    return Needle(source, is_term=is_term)
+
+
 class Matcher:
     """All needles of a policy, searched together; a needle is known by its place in the sequence."""
 
@@ -157,7 +165,10 @@ class Matcher:
         spans: dict[int, tuple[Span, ...]] = {}
         for number, group in enumerate(self._groups):
             for index in self._find_candidates(group, number * GROUP_SIZE, folded.data):
-                hits = tuple(islice(self._needles[index].find(folded), MAX_HITS))
+                needle = self._needles[index]
+                hits = folded.hits.get(needle)
+                if hits is None:
+                    hits = folded.hits[needle] = tuple(islice(needle.find(folded), MAX_HITS))
                 if hits:
                     spans[index] = hits
         return spans
@@ -183,6 +194,7 @@ def _build_group(needles: Sequence[Needle], memory_bytes: int) -> re2.Set:
     return group
 
 
+@lru_cache(maxsize=16)
 def folds(text: str) -> tuple[Folded, ...]:
     """The text in every way it is searched: as people read it, and with signs such as № as they were written."""
     read, written = fold(text), fold(text, form="NFC")

@@ -63,11 +63,13 @@ class Reading:
         return self.lexicon.values(name)
 
     def collection(self, name: str) -> Sequence[Item]:
-        if name not in self._collections:
+        found = self._collections.get(name)
+        if found is None:
             declared = tuple(Item(values) for values in self.facts.items.get(name, ()))
             complete = FINDERS.get(name)
-            self._collections[name] = declared if complete is None else complete(self, declared)
-        return self._collections[name]
+            found = declared if complete is None else complete(self, declared)
+            self._collections[name] = found
+        return found
 
     def with_item(self, name: str, item: Item) -> "View":
         return View(self, {name: item})

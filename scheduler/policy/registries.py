@@ -221,6 +221,21 @@ class Registries:
             self.days.append(Day(date=found["date"].text(), kind=found["kind"].text()))
 
 
+def find_changed_lines(old: Registries, new: Registries) -> dict[str, float | None]:
+    """The lines, by folded id, of which another version or text is in force now; None: none is any more."""
+    before, now = _lines_in_force(old), _lines_in_force(new)
+    return {
+        name: None if name not in now else now[name].version
+        for name, line in before.items()
+        if name not in now or (now[name].version, now[name].texts) != (line.version, line.texts)
+    }
+
+
+def _lines_in_force(registries: Registries) -> dict[str, Line]:
+    newest = sorted(registries.lines, key=lambda line: line.version)
+    return {fold_value(line.id): line for line in newest if not line.superseded}
+
+
 def _read_valid(found: Mapping[str, Node]) -> Valid:
     return Valid(
         since=read_instant(found["valid_from"]) if "valid_from" in found else None,

@@ -32,6 +32,7 @@ _PHONE: Final = regex.compile(r"(?<![\p{N}\p{L}])(?:\+|00)\p{Nd}[\p{Nd} ()./-]{5
 _NUMBER: Final = regex.compile(r"\p{Nd}+(?:[.,   ’']\p{Nd}+)*")
 _WORD: Final = regex.compile(r"[\p{L}\p{N}\p{M}]+(?:[’'\-‑][\p{L}\p{N}\p{M}]+)*")
 _ACRONYM: Final = regex.compile(r"(?<![\p{L}\p{N}_#@])\p{Lu}{2,6}(?![\p{L}\p{N}_])")
+_CAPITALS: Final = regex.compile(r"\p{Lu}{2}")
 _EXPLAINED: Final = regex.compile(r"\((\p{Lu}{2,6})\)")
 _EMOJI: Final = regex.compile(
     r"\p{Regional_Indicator}{2}|[0-9#*]\ufe0f?\u20e3|\p{Emoji_Presentation}|\p{Extended_Pictographic}\ufe0f"
@@ -77,6 +78,8 @@ _SCRIPTS: Final = {
         "Devanagari",
     )
 }
+_LATIN: Final = frozenset({"Latin"})
+_UNSPACED: Final = regex.compile(r"[\p{Han}\p{Hiragana}\p{Katakana}\p{Hangul}\p{Thai}]")
 _CJK: Final = frozenset({"Han", "Hiragana", "Katakana", "Hangul"})
 #: Scripts whose letters have two cases. Georgian is not here: its capitals are a style, not a case.
 _CASED: Final = frozenset({"Latin", "Cyrillic", "Greek", "Armenian"})
@@ -104,6 +107,8 @@ class Token:
 
 def scripts_of(text: str) -> frozenset[str]:
     """The scripts of its letters; Japanese and Korean mix theirs, so all of these count as one."""
+    if text.isascii():
+        return _LATIN if _LETTER.search(text) else frozenset()
     found = {name for name, pattern in _SCRIPTS.items() if pattern.search(text)}
     return frozenset({"CJK" if name in _CJK else name for name in found})
 
@@ -264,7 +269,7 @@ def _is_end(text: str, match: "regex.Match[str]") -> bool:
 
 def _count_words(text: str) -> int:
     """Words between spaces; a script without spaces is not counted."""
-    if main_script(text) in {"CJK", "Thai"}:
+    if _UNSPACED.search(text) and main_script(text) in {"CJK", "Thai"}:
         return 1 if text.strip() else 0
     return len(_WORD.findall(text))
 
@@ -276,6 +281,8 @@ def find_times(text: str) -> list[Token]:
 
 def find_acronyms(text: str) -> list[Token]:
     """Words of two to six capitals outside links; `explained` when the text says what they stand for in brackets."""
+    if not _CAPITALS.search(text):
+        return []
     plain = blank(text, [token.span for token in find_links(text)])
     explained = set(_EXPLAINED.findall(plain))
     return [

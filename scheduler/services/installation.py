@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 from scheduler.audit.actions import Action
 from scheduler.db import missions
-from scheduler.db.tables import AuditHead, Mission, PolicyVersion
+from scheduler.db.tables import AuditHead, Mission, PolicyProposal, PolicyVersion
 from scheduler.db.uow import UnitOfWork
 from scheduler.domain.people import Actor, Role
 from scheduler.errors import InvalidError
@@ -65,7 +65,14 @@ async def install(
     return Installed(mission=root, codes=tuple(codes))
 
 
-def insert_policy(uow: UnitOfWork, body: bytes, *, actor: Actor | None = None) -> PolicyVersion:
+def insert_policy(
+    uow: UnitOfWork,
+    body: bytes,
+    *,
+    actor: Actor | None = None,
+    proposal: PolicyProposal | None = None,
+) -> PolicyVersion:
+    """Put a policy in force; the record tells who proposed it, where somebody did."""
     policy = open_policy(body)
     row = PolicyVersion(
         version=policy.version,
@@ -75,10 +82,11 @@ def insert_policy(uow: UnitOfWork, body: bytes, *, actor: Actor | None = None) -
         activated_at=uow.now,
     )
     uow.session.add(row)
+    proposed = {} if proposal is None else {"proposed_by": str(proposal.proposed_by)}
     uow.record(
         Action.POLICY_ACTIVATE,
         {"t": "policy", "id": str(row.id)},
         actor=actor,
-        detail={"version": policy.version, "digest": policy.digest},
+        detail={"version": policy.version, "digest": policy.digest, **proposed},
     )
     return row

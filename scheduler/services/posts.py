@@ -5,7 +5,7 @@ from uuid import UUID
 from scheduler.audit.actions import Action
 from scheduler.db import deliveries, missions, posts
 from scheduler.db.posts import PostParts
-from scheduler.db.tables import Mission, Post, PostEditor
+from scheduler.db.tables import Comment, Mission, Post, PostEditor
 from scheduler.db.uow import UnitOfWork
 from scheduler.domain.delivery_flow import DeliveryMove, DeliveryState
 from scheduler.domain.lateness import DEFAULT_LATE_MINUTES
@@ -158,6 +158,35 @@ async def withdraw(
     return post
 
 
+async def reopen(uow: UnitOfWork, actor: Actor, post: Post, *, why: str) -> bool:
+    """Make a draft of a locked post, because what it rests on has changed; False if something of it is under way."""
+    try:
+        await _take_back_deliveries(uow, actor, post)
+    except DeliveryStartedError:
+        return False
+    uow.session.add(
+        Comment(
+            post_id=post.id,
+            revision=post.revision,
+            person_id=actor.person_id,
+            kind="reopen",
+            text=why,
+            created_at=uow.now,
+        )
+    )
+    await posts.move(
+        uow,
+        post,
+        PostMove.REOPEN,
+        actor=actor,
+        detail={"revision": post.revision + 1, "why": why},
+        revision=post.revision + 1,
+        digest=None,
+        policy=None,
+    )
+    return True
+
+
 async def cancel(
     uow: UnitOfWork, actor: Actor, post_id: UUID, *, revision: int | None = None
 ) -> Post:
@@ -193,6 +222,7 @@ def _refuse_in_hand(parts: PostParts) -> None:
 
 
 async def _take_back_deliveries(uow: UnitOfWork, actor: Actor, post: Post) -> None:
+    """Refuse, or take back every one."""
     parts = await posts.load_parts(uow, post)
     _refuse_in_hand(parts)
     for delivery, account in parts.deliveries:
@@ -200,6 +230,7 @@ async def _take_back_deliveries(uow: UnitOfWork, actor: Actor, post: Post) -> No
             raise DeliveryStartedError(
                 f"{account.code} was tried already; cancel the post and write a new one"
             )
+    for delivery, _ in parts.deliveries:
         if delivery.state != DeliveryState.PLANNED:
             await deliveries.move(
                 uow,

@@ -147,9 +147,17 @@ async def test_the_policy_is_read_checked_tried_and_replaced(api: Api) -> None:
     assert (await admin.post("/policy", {"files": {}})).code == "body_invalid"
     newer = POLICY_TEXT.replace("karvenia-test-1", "karvenia-test-2").replace("Kiev", "Kijew")
     newer_files = {"policy.yaml": newer}
-    assert (await admin.post("/policy", {"files": newer_files})).of(200)[
-        "version"
-    ] == "karvenia-test-2"
+    proposed = (await admin.post("/policy", {"files": newer_files})).of(200)
+    assert (proposed["state"], proposed["version"]) == ("proposed", "karvenia-test-2")
+    assert (await admin.post("/policy", {"files": newer_files})).code == "second_admin_needed"
+    [waiting] = (await officer.get("/policy/proposals")).of(200)["items"]
+    assert waiting["digest"] == proposed["digest"]
+    found = (await officer.get(f"/policy/proposals/{waiting['id']}")).of(200)
+    assert found["files"] == newer_files
+    assert (await officer.get(f"/policy/proposals/{uuid4()}")).code == "not_found"
+    second = (await api.as_("oblak").post("/policy", {"files": found["files"]})).of(200)
+    assert (second["state"], second["digest"]) == ("active", proposed["digest"])
+    assert (await officer.get("/policy/proposals")).of(200)["items"] == []
     sample = {"text": "Greetings from Kiev", "language": "en", "class": "event"}
     assert (await officer.post("/policy/test", sample)).of(200)["findings"] == []
     older = (await officer.post("/policy/test", sample | {"files": files})).of(200)

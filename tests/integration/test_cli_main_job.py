@@ -230,9 +230,21 @@ def test_a_policy_is_tried_and_activated_by_an_admin(karvenia: Karvenia, tmp_pat
 
     assert officer.run(*text).returncode == 0
     assert officer.refusal(*text, "--policy", file) == "policy_blocked"
-    assert "+  - id: kyiv" in officer.ask("policy", "diff", file)
+    assert "+  - id: kyiv" in officer.ask("policy", "diff", file, "--files")
     assert officer.refusal("policy", "activate", file) == "permission_denied"
-    assert admin.ask("policy", "activate", file)["version"] == "2027.02.1"
+    assert admin.ask("policy", "activate", file)["state"] == "proposed"
+    assert admin.refusal("policy", "activate", file) == "second_admin_needed"
+    [waiting] = karvenia["oblak"].ask("policy", "proposals")
+    proposed = tmp_path / "proposed"
+    karvenia["oblak"].ask("policy", "show", "--proposal", waiting["id"])
+    assert (
+        karvenia["oblak"]
+        .run("policy", "show", "--proposal", waiting["id"], "--to", proposed)
+        .returncode
+        == 0
+    )
+    assert karvenia["oblak"].ask("policy", "activate", proposed)["state"] == "active"
+    assert officer.ask("policy", "show")["version"] == "2027.02.1"
     outcomes = officer.ask("policy", "explain", *text[2:])["rules"]
     assert "kyiv" in {each["rule"] for each in outcomes}
     assert officer.refusal(*DRAFT[:2], "--mission=nowhere", "--now") == "not_found"

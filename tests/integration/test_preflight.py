@@ -17,7 +17,7 @@ from scheduler.db.tables import Account, Delivery, Post, SignIn
 from scheduler.practice.admin import Turn
 from scheduler.practice.knobs import Reach
 from scheduler.practice.model import Platform
-from scheduler.services import accounts, media, policies, posts, postures, sign_ins
+from scheduler.services import accounts, media, posts, postures, sign_ins
 from scheduler.services.preflight import NEXT
 from scheduler.services.writing import Writing
 from tests.integration.api_fixtures import Api, api_fixture, site_fixture  # noqa: F401 - fixtures go by name
@@ -104,8 +104,7 @@ async def _break_down(world: World, _: Post) -> None:
 
 async def _forbid(world: World, _: Post) -> None:
     stricter = POLICY.replace(b"karvenia-test-1", b"two").replace(b"[Kiev]", b"[Lipovec]")
-    async with world.as_("bizjak") as (uow, actor):
-        await policies.activate(uow, actor, stricter)
+    await world.activate(stricter)
 
 
 async def _change(world: World, _: Post) -> None:

@@ -14,7 +14,7 @@ from scheduler.db.tables import Account, Approval, Attempt, Delivery, Post
 from scheduler.db.uow import UnitOfWork
 from scheduler.practice.admin import Turn
 from scheduler.practice.model import Platform
-from scheduler.services import deliveries, people, policies, postures
+from scheduler.services import deliveries, people, postures
 from scheduler.services.deliveries import MaybePublicError, Resolution
 from scheduler.services.writing import When
 from tests.support.world import POLICY, World
@@ -286,8 +286,7 @@ async def test_a_policy_that_forbids_an_approved_post_holds_it(world: World) -> 
     stricter = POLICY.replace(b"karvenia-test-1", b"karvenia-test-2").replace(
         b"[Kiev]", b"[Lipovec]"
     )
-    async with world.as_("bizjak") as (uow, actor):
-        await policies.activate(uow, actor, stricter)
+    await world.activate(stricter)
     async with world.working():
         [delivery] = await world.settle(post, _done)
     assert delivery.reason.startswith("policy_blocked")

@@ -26,6 +26,7 @@ from scheduler.db.tables import (
     Media,
     Mission,
     Person,
+    PolicyProposal,
     PolicyVersion,
     Post,
     PostEditor,
@@ -59,7 +60,7 @@ from tests.integration.services_fixtures import (
     shared_fixture,  # noqa: F401 - fixtures go by name
 )
 from tests.support.pictures import picture
-from tests.support.world import World, connect
+from tests.support.world import POLICY, World, connect
 
 pytestmark = pytest.mark.asyncio(loop_scope="session")
 _THEN = datetime(2026, 1, 1, tzinfo=UTC)
@@ -71,6 +72,7 @@ async def lived_fixture(shared: World) -> World:
     await _write_posts(shared)
     await _let_people_in_and_out(shared)
     await _stop_and_resume(shared)
+    await _change_the_policy(shared)
     await _change_accounts(shared)
     await _seal(shared)
     return shared
@@ -119,6 +121,10 @@ async def _stop_and_resume(shared: World) -> None:
         await postures.stop(uow, actor, reason="mourning")
     async with shared.as_("vidmar") as (uow, actor):
         await postures.resume(uow, actor, reason="over")
+
+
+async def _change_the_policy(shared: World) -> None:
+    await shared.activate(POLICY.replace(b"karvenia-test-1", b"karvenia-test-2"))
 
 
 async def _change_accounts(shared: World) -> None:
@@ -194,6 +200,8 @@ async def test_what_has_happened_lawfully_verifies(lived: World) -> None:
         (Campaign, {"code": "cables"}, "campaign.close"),
         (Posture, {"ended_at": _THEN}, "posture.resume"),
         (Posture, {"reason": "none"}, "posture.resume"),
+        (PolicyProposal, {"digest": "sha256:00"}, "policy.propose"),
+        (PolicyProposal, {"body": b"format = 1"}, "policy.propose"),
         (PolicyVersion, {"body": b"format = 1"}, "policy.activate"),
         (PolicyVersion, {"digest": "sha256:00"}, "policy.activate"),
         (Post, {"title": "x"}, "post.edit"),

@@ -37,7 +37,6 @@ from scheduler.services import (
     evidence,
     inspection,
     people,
-    policies,
     posts,
     postures,
     secrets,
@@ -165,8 +164,7 @@ async def test_nothing_is_judged_or_sent_by_a_policy_changed_by_hand(own: World)
     async with own.working():
         [delivery] = await own.settle(post, lambda each: each.state in {"verified", "held"})
     assert (delivery.state, delivery.reason.split(":")[0]) == ("held", "policy_changed")
-    async with own.as_("bizjak") as (uow, actor):
-        await policies.activate(uow, actor, POLICY)
+    await own.activate(POLICY)
     async with own.app.open_uow.read() as uow:
         assert (await rules.get_policy(uow)).body == POLICY
 

@@ -13,7 +13,7 @@ from scheduler.db.tables import Approval, Comment, Post
 from scheduler.domain.calendar import Choice
 from scheduler.domain.people import Role
 from scheduler.ids import new_id
-from scheduler.services import approvals, people, policies, posts
+from scheduler.services import approvals, people, posts
 from scheduler.services.people import NewGrant
 from scheduler.services.writing import When, Writing
 from tests.integration.services_fixtures import (
@@ -156,8 +156,7 @@ async def test_a_window_that_closed_meanwhile_is_not_approved(shared: World) -> 
 async def test_what_a_newer_policy_forbids_is_not_approved(own: World) -> None:
     post = await _in_review(own)
     stricter = POLICY.replace(b"test-1", b"test-2").replace(b"[Kiev]", b"[Lipovec]")
-    async with own.as_("bizjak") as (uow, actor):
-        await policies.activate(uow, actor, stricter)
+    await own.activate(stricter)
     async with refused(own, "policy_blocked"):
         await _approve(own, post, "zorc")
 

@@ -20,10 +20,11 @@ from scheduler.practice.model import Platform
 from scheduler.practice.network import PracticeNetwork
 from scheduler.publishing.engine import Engine
 from scheduler.publishing.sequencer import Sequencer
-from scheduler.services import accounts, approvals, installation, people, posts
+from scheduler.services import accounts, approvals, installation, people, policies, posts
 from scheduler.services.accounts import NewAccount
 from scheduler.services.installation import NewAdmin
 from scheduler.services.people import NewGrant, NewMission
+from scheduler.services.policies import Activation
 from scheduler.services.writing import When, Writing
 
 POLICY_TEXT = """format: 2
@@ -76,6 +77,13 @@ class World:
     async def scheduled(self, **fields: object) -> Post:
         """A post that was drafted, submitted and approved by the usual people."""
         return await self.approve(await self.submit(await self.draft(**fields)))
+
+    async def activate(self, body: bytes) -> Activation:
+        """A policy that one admin proposes and another one activates."""
+        async with self.as_("bizjak") as (uow, actor):
+            await policies.activate(uow, actor, body)
+        async with self.as_("oblak") as (uow, actor):
+            return await policies.activate(uow, actor, body)
 
     async def deliveries(self, post: Post) -> list[Delivery]:
         async with self.app.open_uow.read() as uow:

@@ -22,6 +22,7 @@ KINDS = {
     "delivery.unknown": "unknown",
     "delivery.rejected": "failed",
     "delivery.expire": "expired",
+    "post.reopen": "reopened",
     "delivery.drift": "drifted",
     "account.pause": "account_paused",
     "account.expiring": "sign_in_expiring",

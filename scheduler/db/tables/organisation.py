@@ -254,6 +254,20 @@ class PolicyVersion(Base, table=True):
     seal: str = seal()
 
 
+class PolicyProposal(Base, table=True):
+    """A policy that one admin wants in force; it never changes, and a policy activated after it makes it void."""
+
+    __tablename__ = "policy_proposal"
+
+    id: UUID = new_key()
+    version: str
+    digest: str
+    body: bytes = bytes_()
+    proposed_by: UUID = ref("person.id")
+    proposed_at: datetime = time()
+    seal: str = seal()
+
+
 class IdempotencyRecord(Base, table=True):
     """The stored answer to a POST that carried an `Idempotency-Key`."""
 
