@@ -117,7 +117,7 @@ def _first_approval(_real: Callable[..., Any]) -> Callable[..., Any]:
 
 
 def _cleared(_real: Callable[..., Any]) -> Callable[..., Any]:
-    def judge(case: Case, _policy: Any, approval: Approval, _now: object) -> Clearance:
+    def judge(_bench: object, case: Case, approval: Approval) -> Clearance:
         return Clearance(digest=approval.digest, approval_id=case.delivery.id, policy="")
 
     return judge

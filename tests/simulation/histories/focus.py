@@ -16,12 +16,14 @@ ANYWHERE: Final = Focus()
 _RIPENING: Final = {"propose": 12, "confirm": 12, "wait": 14, "change_rows": 0}
 #: Something can come between the approval and the platform.
 _SLOW: Final = {"carry_on": 30, "push_through": 4, "dispatch": 2, "change_rows": 0}
-_GRANTS: Final = ("grant.setup", "grant.role")
+_GRANTS: Final = ("grant.setup", "grant.role", "grant.back", "grant.everywhere")
 _BY_RULE: Final = {
     "duties": Focus({"approve": 12, "change_rows": 0}),
     "cooldown": Focus(_RIPENING),
     "suspension": Focus({"enrol": 20, "wait": 3, "change_rows": 0}),
-    "second_admin": Focus({**_RIPENING, "confirm": 0, "wait": 18, "enrol": 1, "draft": 0, "dispatch": 2}),
+    "second_admin": Focus(
+        {**_RIPENING, "confirm": 0, "wait": 18, "enrol": 1, "draft": 0, "dispatch": 2}
+    ),
     "roles": Focus({"revoke": 30, "wait": 3, **_SLOW}),
     "policy": Focus({"activate": 16, **_SLOW}),
     "digest": Focus(

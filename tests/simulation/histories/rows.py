@@ -88,6 +88,7 @@ TAMPERINGS: Final = (
         digest="digest = 'sha256:00'",
         revision="revision = revision + 1",
         moved="decided_at = :now",
+        policy="policy = :policy",
     ),
     Tampering("approval.gone", ("DELETE FROM approval WHERE post_id = :post",)),
     *_on_grant(
@@ -128,10 +129,6 @@ TAMPERINGS: Final = (
 )
 #: What it does not withstand: tests/simulation/histories/test_holes.py has the least history of each.
 HOLES: Final = (
-    Tampering(
-        "approval.policy",
-        ("UPDATE approval SET policy = :policy WHERE post_id = :post",),
-    ),
     Tampering(
         "approval.carried_over",
         (

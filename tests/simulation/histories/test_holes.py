@@ -69,7 +69,6 @@ def test_an_admin_is_the_second_admin_too(town: Town) -> None:
     assert scene.unfold(play) == []
 
 
-@_hole("the policy is not asked again when it is the one of the submission")
 def test_a_post_that_goes_at_once_is_judged_when_it_goes(town: Town) -> None:
     """Approved before the silence, scheduled in it, by the rules of one and the same policy."""
     scene = Scene(town)
@@ -85,7 +84,6 @@ def test_a_post_that_goes_at_once_is_judged_when_it_goes(town: Town) -> None:
     assert scene.unfold(play) == []
 
 
-@_hole("the policy is not asked again when the approval names it")
 def test_the_policy_that_an_approval_names_is_not_believed(town: Town) -> None:
     scene = Scene(town)
 
