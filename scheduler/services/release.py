@@ -1,7 +1,7 @@
 """May this delivery leave now? One pure function over fresh rows, asked inside the intent transaction (R7)."""
 
 from collections.abc import Collection, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from uuid import UUID
 
@@ -44,6 +44,7 @@ class Bench:
     policy: PolicyVersion | None  #: None: changed by hand
     cases: Mapping[UUID, Case]
     changes: Mapping[UUID, Obstacle | None]  #: by post: is its content still what was approved
+    blocks: dict[UUID, Obstacle | None] = field(default_factory=dict)  #: by post, once asked
 
     def clear(self, case: Case) -> Clearance | Obstacle:
         """Check posture, account, content, approval, roles and policy; the time is another question."""
@@ -58,7 +59,7 @@ class Bench:
         approval = _find_valid_approval(case, self.now)
         if isinstance(approval, Obstacle):
             return approval
-        return _judge_policy(case, self.policy, approval, self.now)
+        return _judge_policy(self, case, approval)
 
     def judge(self, case: Case) -> Clearance | Obstacle | Timing:
         """Whether the delivery may leave now: cleared, or why not; a cleared one may be early or late."""
@@ -172,21 +173,28 @@ def _find_valid_approval(case: Case, now: datetime) -> Approval | Obstacle:
     return Obstacle(code="approval_lost", message=reason)
 
 
-def _judge_policy(
-    case: Case, policy: PolicyVersion | None, approval: Approval, now: datetime
-) -> Clearance | Obstacle:
-    """A policy activated after the approval is asked again; the one it was approved under was."""
+def _judge_policy(bench: Bench, case: Case, approval: Approval) -> Clearance | Obstacle:
+    """Ask the policy in force of the post as it stands, once for all its deliveries in the group.
+
+    Asked at the approval is not enough under the same policy either: a post that goes at once is judged by the time at
+    which it goes, and what an approval's row says of its policy is no proof.
+    """
+    policy, post_id = bench.policy, case.post.id
     if policy is None:
         message = "the policy in force was changed by hand"
         return Obstacle(code="policy_changed", message=message)
-    if policy.digest != approval.policy:
-        for finding in judging.judge(open_policy(policy.body), case.parts, now):
-            if judging.is_blocking(finding):
-                return Obstacle(
-                    code="policy_blocked", message=f"rule {finding.rule}: {finding.message}"
-                )
-    return Clearance(
+    if post_id not in bench.blocks:
+        bench.blocks[post_id] = _find_block(policy, case.parts, bench.now)
+    return bench.blocks[post_id] or Clearance(
         digest=approval.digest,
         approval_id=approval.id,
         policy=policy.digest,
     )
+
+
+def _find_block(policy: PolicyVersion, parts: PostParts, now: datetime) -> Obstacle | None:
+    for finding in judging.judge(open_policy(policy.body), parts, now):
+        if judging.is_blocking(finding):
+            message = f"rule {finding.rule}: {finding.message}"
+            return Obstacle(code="policy_blocked", message=message)
+    return None
