@@ -22,7 +22,6 @@ class Case:
     delivery: Delivery
     account: Account
     parts: PostParts
-    editors: frozenset[UUID]  #: the author too
     approvals: tuple[Approval, ...]  #: of the present revision
     approvers: Mapping[UUID, Actor]  #: with the grants that are in force now
     attempts: tuple[Attempt, ...]  #: the first one first
@@ -41,7 +40,6 @@ async def load(uow: UnitOfWork, chosen: Collection[Delivery]) -> dict[UUID, Case
     targets = await read_targets(uow, wanted)
     parts = await posts.load_rest(uow, found, targets)
     owners = {each.id: account for pairs in targets.values() for each, account in pairs}
-    editors = await posts.find_editors(uow, wanted)
     approvals = await posts.find_approvals(uow, wanted)
     approvers = await _load_approvers(uow, approvals)
     tried = await attempts.find(uow, [each.id for each in chosen])
@@ -52,8 +50,6 @@ async def load(uow: UnitOfWork, chosen: Collection[Delivery]) -> dict[UUID, Case
             delivery=delivery,
             account=owners[delivery.id],
             parts=of_post,
-            editors=frozenset(each.person_id for each in editors.get(delivery.post_id, ()))
-            | {of_post.post.author_id},
             approvals=tuple(approvals.get(delivery.post_id, ())),
             approvers=approvers,
             attempts=tuple(tried.get(delivery.id, ())),

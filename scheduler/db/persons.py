@@ -1,7 +1,7 @@
 """Queries on persons, their grants, enrolment codes and API tokens."""
 
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from datetime import datetime
 from uuid import UUID
 
@@ -136,11 +136,15 @@ async def was_enrolled(uow: UnitOfWork, person_id: UUID) -> bool:
     return bool((await uow.session.execute(query)).scalar_one())
 
 
-async def is_admin(uow: UnitOfWork, person_id: UUID) -> bool:
-    query = select(func.count()).where(
-        col(Grant.person_id) == person_id, col(Grant.role) == Role.ADMIN, _in_force(uow.now)
+async def find_issuers(uow: UnitOfWork, person_ids: Collection[UUID]) -> frozenset[UUID]:
+    """Who issued the codes with which these persons signed in last: until they read it, they could be them."""
+    query = (
+        select(Enrolment)
+        .where(col(Enrolment.person_id).in_(person_ids), col(Enrolment.redeemed_at).is_not(None))
+        .order_by(col(Enrolment.redeemed_at), col(Enrolment.id))
     )
-    return bool((await uow.session.execute(query)).scalar_one())
+    latest = {each.person_id: each.issued_by for each in await uow.session.scalars(query)}
+    return frozenset(each for each in latest.values() if each is not None)
 
 
 async def void_enrolments(uow: UnitOfWork, person_id: UUID) -> None:

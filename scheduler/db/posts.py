@@ -61,6 +61,7 @@ class PostParts:
     texts: tuple[PostText, ...]
     variants: tuple[Variant, ...]
     deliveries: tuple[Target, ...]
+    editors: frozenset[UUID]  #: who wrote or changed it, the author too
     paths: frozenset[str]  #: of the missions it concerns: its own, and each target account's
 
     @property
@@ -115,6 +116,7 @@ async def load_rest(
             key=lambda variant: variant.account_id,
         )
     )
+    editors = _by_post(await rows.find(uow, PostEditor, rows.among(col(PostEditor.post_id), ids)))
     missions = await _load_missions(uow, found, targets)
     return {
         post.id: PostParts(
@@ -123,6 +125,7 @@ async def load_rest(
             texts=tuple(texts[post.id]),
             variants=tuple(variants[post.id]),
             deliveries=tuple(targets.get(post.id, ())),
+            editors=frozenset({post.author_id, *(each.person_id for each in editors[post.id])}),
             paths=frozenset(
                 {missions[account.mission_id].path for _, account in targets.get(post.id, ())}
                 | {missions[post.mission_id].path}
@@ -255,20 +258,14 @@ async def find_comments(uow: UnitOfWork, post_id: UUID) -> Sequence[tuple[Commen
 
 
 async def find_approvals(uow: UnitOfWork, post_ids: Iterable[UUID]) -> dict[UUID, list[Approval]]:
-    """The approvals of the posts' present revisions, by post."""
+    """The approvals of the posts' present revisions, by post; one without our seal is none."""
     query = (
         select(Approval)
         .join(Post, col(Post.id) == col(Approval.post_id))
         .where(rows.among(col(Post.id), post_ids), col(Approval.revision) == col(Post.revision))
         .order_by(col(Approval.id))
     )
-    return _by_post(await uow.session.scalars(query))
-
-
-async def find_editors(uow: UnitOfWork, post_ids: Iterable[UUID]) -> dict[UUID, list[PostEditor]]:
-    """Who wrote or changed the posts, by post."""
-    query = select(PostEditor).where(rows.among(col(PostEditor.post_id), post_ids))
-    return _by_post(await uow.session.scalars(query))
+    return _by_post(each for each in await uow.session.scalars(query) if uow.seals.holds(each))
 
 
 async def lock_settled(uow: UnitOfWork, post_ids: Iterable[UUID]) -> Sequence[Post]:

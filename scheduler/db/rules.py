@@ -1,7 +1,7 @@
 """Queries on what is in force for everybody: the posture and the policy."""
 
 from collections.abc import Sequence
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Final
 
 from sqlalchemy import func, select, text
@@ -82,6 +82,11 @@ async def find_policy(uow: UnitOfWork) -> PolicyVersion | None:
     )
     policy = (await uow.session.scalars(query)).one()
     return policy if uow.seals.holds(policy) else None
+
+
+async def find_last_activation(uow: UnitOfWork) -> datetime:
+    query = select(PolicyVersion).order_by(col(PolicyVersion.activated_at).desc()).limit(1)
+    return (await uow.session.scalars(query)).one().activated_at
 
 
 async def find_proposals(uow: UnitOfWork) -> Sequence[PolicyProposal]:

@@ -23,6 +23,7 @@ from scheduler.clock import iso
 from scheduler.db.tables import (
     Account,
     ApiToken,
+    Approval,
     Attempt,
     Base,
     Campaign,
@@ -74,7 +75,7 @@ def _rule(
     return Rule(columns=columns, kind=kind or str(table.__tablename__), owner=owner)
 
 
-#: What is not here decides nothing (leases), or is compared in another way: states, texts, approvals.
+#: What is not here decides nothing (leases), or is compared in another way: states, texts.
 RULES: Final[Mapping[type[Base], Rule]] = {
     Mission: _rule(Mission),
     Person: _rule(Person),
@@ -106,6 +107,7 @@ RULES: Final[Mapping[type[Base], Rule]] = {
     PolicyProposal: _rule(PolicyProposal, kind="policy"),
     Post: _rule(Post, without=("state", "updated_at")),
     PostEditor: _rule(PostEditor, kind="post", owner="post_id"),
+    Approval: _rule(Approval, kind="post", owner="post_id"),
     Comment: _rule(Comment, kind="post", owner="post_id"),
     Delivery: _rule(
         Delivery,

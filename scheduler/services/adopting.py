@@ -11,7 +11,7 @@ from sqlmodel import col
 from scheduler.audit.actions import Action
 from scheduler.db import log, missions
 from scheduler.db.seals import RULES, name_of
-from scheduler.db.tables import Account, AuditLeaf, Base
+from scheduler.db.tables import Account, Approval, AuditLeaf, Base
 from scheduler.db.uow import UnitOfWork
 from scheduler.services import secrets
 from scheduler.services.kit import Kit
@@ -29,9 +29,9 @@ class Adopted:
 
 
 async def adopt(uow: UnitOfWork, kit: Kit) -> Adopted | None:
-    """Seal every row as it stands; once in an installation's life, and not at all in one that began with seals."""
+    """Seal every row as it stands, once in an installation's life; later only what has no seal of its own yet."""
     if await _has_seals(uow):
-        return None
+        return await _adopt_approvals(uow)
     rows: list[Base] = []
     for table in RULES:
         rows += (await uow.session.scalars(select(table).with_for_update())).all()
@@ -44,6 +44,34 @@ async def adopt(uow: UnitOfWork, kit: Kit) -> Adopted | None:
     accounts = [row for row in rows if isinstance(row, Account)]
     doubted = [each.code for each in accounts if not await _seal_tokens(uow, kit, each)]
     return Adopted(rows=len(rows), doubted=tuple(doubted))
+
+
+async def _adopt_approvals(uow: UnitOfWork) -> Adopted | None:
+    """Seal the approvals of the release before, each if it is what its record says; None where there are none."""
+    found = (
+        await uow.session.scalars(
+            select(Approval).where(col(Approval.seal) == "").order_by(col(Approval.id))
+        )
+    ).all()
+    rows = [each for each in found if await _is_approved_as_recorded(uow, each)]
+    if not rows:
+        return None
+    for batch in _batches(rows):
+        detail: dict[str, Any] = {name_of(row): [None, uow.seals.digest(row)] for row in batch}
+        uow.record(Action.ROWS_SEAL, _SUBJECT, detail={"rows": detail})
+    for row in rows:
+        row.seal = uow.seals.digest(row)
+    return Adopted(rows=len(rows), doubted=())
+
+
+async def _is_approved_as_recorded(uow: UnitOfWork, approval: Approval) -> bool:
+    return any(
+        rec["d"].get("approval") == str(approval.id)
+        and rec["d"]["digest"] == approval.digest
+        and rec["by"].get("p") == str(approval.person_id)
+        and rec["on"].get("rev") == approval.revision
+        for rec in await _read(uow, str(approval.post_id), Action.POST_APPROVE)
+    )
 
 
 async def believe(uow: UnitOfWork) -> Sequence[str]:
@@ -95,12 +123,14 @@ async def _is_as_recorded(uow: UnitOfWork, account: Account) -> bool:
 
 
 async def _find(uow: UnitOfWork, subject: str, action: Action) -> dict[str, Any] | None:
-    """The detail of the first such record, sealed in the log or not yet."""
+    """The detail of the first such record."""
+    found = await _read(uow, subject, action)
+    return found[0]["d"] if found else None
+
+
+async def _read(uow: UnitOfWork, subject: str, action: Action) -> list[dict[str, Any]]:
+    """Such records, sealed in the log or not yet."""
     query = select(AuditLeaf).where(col(AuditLeaf.subject) == subject).order_by(col(AuditLeaf.seq))
     lines = [json.loads(leaf.line)["rec"] for leaf in await uow.session.scalars(query)]
     lines += [json.loads(row.body) for row in await log.find_unsealed(uow, limit=None)]
-    for rec in lines:
-        if rec["act"] == action and rec["on"]["id"] == subject:
-            detail: dict[str, Any] = rec["d"]
-            return detail
-    return None
+    return [rec for rec in lines if rec["act"] == action and rec["on"]["id"] == subject]

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from datetime import timedelta
 from uuid import UUID
 
-from scheduler.db import deliveries, posts
+from scheduler.db import deliveries, persons, posts
 from scheduler.db.posts import PostParts
 from scheduler.db.tables import Approval, Comment, Post
 from scheduler.db.uow import UnitOfWork
@@ -20,7 +20,7 @@ from scheduler.services.writing import TimePastError, require_future, require_on
 
 
 class SelfApprovalError(ForbiddenError):
-    """Separation of duties goes by person: whoever wrote or changed it does not approve it."""
+    """Separation of duties goes by person: not who wrote or changed it, nor who enrolled one who did."""
 
     code = "self_approval"
 
@@ -43,19 +43,22 @@ async def approve(uow: UnitOfWork, actor: Actor, post_id: UUID, *, digest: str) 
     """Approve exactly the content with this digest, and schedule it unless the author wanted to.
 
     Raises:
-        SelfApprovalError: the person wrote or changed the post.
+        SelfApprovalError: the person wrote or changed the post, or enrolled one who did.
         StaleContentError: the content is not what the digest says.
         PolicyBlockedError, TimePastError: what was fine at submission no longer is.
     """
     post = await posts.get(uow, actor, post_id, needs=Permission.APPROVE)
     plan(PostState(post.state), PostMove.APPROVE)
-    editors = await posts.find_editors(uow, [post.id])
-    if actor.person_id in {each.person_id for each in editors[post.id]}:
-        raise SelfApprovalError("you wrote or changed this post; somebody else has to approve it")
     parts = await posts.load_parts(uow, post)
+    if actor.person_id in parts.editors:
+        raise SelfApprovalError("you wrote or changed this post; somebody else has to approve it")
+    if actor.person_id in await persons.find_issuers(uow, parts.editors):
+        raise SelfApprovalError(
+            "you enrolled somebody who wrote or changed this post; somebody else has to approve it"
+        )
     require_on_targets(uow, actor, Permission.APPROVE, parts)
     try:
-        stands = rendering.build_statement(parts, post.policy or "").digest()
+        stands = rendering.build_statement(parts, post.policy or "").digest_like(post.digest)
     except (ValueError, KeyError, TypeError) as exc:
         raise StaleContentError(f"the stored post cannot be read: {exc}") from exc
     if not digest == post.digest == stands:

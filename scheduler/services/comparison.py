@@ -117,7 +117,7 @@ async def _compare_post(uow: UnitOfWork, records: Records, post: Post) -> list[M
     recorded = told.rec["d"].get("digest") if told else None
     try:
         parts = await posts.load_parts(uow, post)
-        digest = rendering.build_statement(parts, post.policy or "").digest()
+        digest = rendering.build_statement(parts, post.policy or "").digest_like(post.digest)
     except (ValueError, KeyError, TypeError) as exc:
         digest = f"unreadable: {exc}"
     if digest == recorded == post.digest:

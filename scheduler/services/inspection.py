@@ -84,7 +84,7 @@ async def inspect(uow: UnitOfWork, kit: Kit, actor: Actor, post_id: UUID) -> Ins
     return Inspection(
         parts=parts,
         codes=await _find_codes(uow, parts),
-        digest=rendering.build_statement(parts, post.policy or in_force).digest(),
+        digest=rendering.build_statement(parts, post.policy or in_force).digest_like(post.digest),
         comments=await posts.find_comments(uow, post.id),
         findings=findings,
         flaws=tuple(flaws),

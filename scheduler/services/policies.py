@@ -2,6 +2,8 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from datetime import timedelta
+from typing import Final
 from uuid import UUID
 
 from scheduler.audit.actions import Action
@@ -17,6 +19,9 @@ from scheduler.services.installation import insert_policy
 from scheduler.services.people import SecondAdminError
 from scheduler.services.posts import reopen
 from scheduler.services.scope import require_at_the_top
+
+#: So much later than the one before is a policy at least, also when the clock was set back: the newest is in force.
+_TICK: Final = timedelta(microseconds=1)
 
 
 class PolicyUnchangedError(ConflictError):
@@ -72,6 +77,7 @@ async def activate(uow: UnitOfWork, actor: Actor, body: bytes) -> Activation:
     for proposal in waiting:
         if proposal.proposed_by != actor.person_id and await _may_propose(uow, proposal):
             active = insert_policy(uow, body, actor=actor, proposal=proposal)
+            active.activated_at = max(uow.now, await rules.find_last_activation(uow) + _TICK)
             old = Registries() if before is None else open_policy(before.body).registries
             reopened = await _reopen(uow, actor, find_changed_lines(old, policy.registries))
             return Activation(proposal=proposal, active=active, reopened=reopened)

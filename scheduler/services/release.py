@@ -130,7 +130,8 @@ def _judge_time(case: Case, now: datetime) -> Timing:
 def _find_change(parts: PostParts) -> Obstacle | None:
     """Is every byte as approved? By recomputing, because anybody may have edited the database."""
     try:
-        digest = rendering.build_statement(parts, parts.post.policy or "").digest()
+        statement = rendering.build_statement(parts, parts.post.policy or "")
+        digest = statement.digest_like(parts.post.digest)
     except (ValueError, KeyError, TypeError) as exc:
         return Obstacle(code="content_changed", message=f"the stored post cannot be read: {exc}")
     if digest != parts.post.digest:
@@ -163,7 +164,7 @@ def _find_valid_approval(case: Case, now: datetime) -> Approval | Obstacle:
         if approval.digest != case.post.digest:
             reason = "the approval is for other content"
             continue
-        if approval.person_id in case.editors:
+        if approval.person_id in case.parts.editors:
             reason = "the approver wrote or changed the post"
             continue
         actor = case.approvers.get(approval.person_id)

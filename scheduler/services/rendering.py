@@ -161,11 +161,13 @@ def build_statement(parts: PostParts, policy: str) -> Statement:
                 external_id=account.external_id,
                 platform=account.platform,
                 base_url=account.base_url,
+                language=delivery.language,
                 payload=delivery.payload,
                 due_at=post.due_at,
             )
             for delivery, account in parts.deliveries
         ),
+        editors=tuple(str(each) for each in parts.editors),
         sources=parts.sources,
         policy=policy,
         late_minutes=post.late_minutes,

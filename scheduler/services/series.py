@@ -153,9 +153,7 @@ def _build_series(actor: Actor, source: Post, wanted: Repeat, span: Span, now: d
 async def _write_all(
     uow: UnitOfWork, actor: Actor, parts: PostParts, made: Series, moments: tuple[Moment, ...]
 ) -> None:
-    found = await rows.find_editors(uow, [parts.post.id])
-    editors = {each.person_id for each in found.get(parts.post.id, ())}
-    editors |= {parts.post.author_id, actor.person_id}
+    editors = parts.editors | {actor.person_id}
     uow.session.add(made)
     uow.record(
         Action.SERIES_DRAFT,

@@ -52,13 +52,13 @@ class IssuedToken:
 async def enrol(uow: UnitOfWork, person: Person, *, issued_by: Actor | None) -> IssuedCode:
     """Issue a one-time code; every earlier code is void.
 
-    To enrol a person again, or an admin by another person, ends their tokens and suspends what they could decide: else
-    whoever issues codes could act as anybody.
+    To be enrolled by another person, or again, ends a person's tokens and suspends what they could decide: else whoever
+    issues codes could act as anybody.
     """
     again = await persons.was_enrolled(uow, person.id)
     await persons.void_enrolments(uow, person.id)
     await revoke_all(uow, person, actor=issued_by)
-    if again or (issued_by is not None and await persons.is_admin(uow, person.id)):
+    if again or issued_by is not None:
         person.approvals_suspended_until = uow.now + REENROLMENT_SUSPENSION
         uow.record(
             Action.PERSON_SUSPEND_APPROVALS, {"t": "person", "id": str(person.id)}, actor=issued_by

@@ -132,10 +132,13 @@ async def test_enrolling_again_ends_the_tokens_and_suspends_approvals_for_a_day(
         assert timedelta(hours=23, minutes=59) < until - uow.now <= timedelta(hours=24)
 
 
-async def test_a_first_enrolment_suspends_nothing(shared: World, code: str) -> None:
+async def test_who_issued_the_first_code_cannot_approve_with_it(shared: World, code: str) -> None:
     await _supervisor(shared, code)
     issued = await _redeem(shared, (await _enrol(shared, code)).code)
-    assert (await _authenticate(shared, issued.token)).approvals_suspended_until is None
+    until = (await _authenticate(shared, issued.token)).approvals_suspended_until
+    async with shared.app.open_uow.read() as uow:
+        assert until is not None
+        assert timedelta(hours=23, minutes=59) < until - uow.now <= timedelta(hours=24)
 
 
 async def test_a_token_is_good_until_its_expiry(shared: World, code: str) -> None:

@@ -17,7 +17,17 @@ from sqlalchemy import (
 )
 from sqlmodel import Field
 
-from scheduler.db.tables.base import Base, bytes_, json_, new_key, ref, time, time_or_none, values
+from scheduler.db.tables.base import (
+    Base,
+    bytes_,
+    json_,
+    new_key,
+    ref,
+    seal,
+    time,
+    time_or_none,
+    values,
+)
 from scheduler.domain.delivery_flow import DeliveryState
 from scheduler.domain.post_flow import PostState
 
@@ -208,6 +218,7 @@ class Approval(Base, table=True):
     policy: str
     person_id: UUID = ref("person.id")
     decided_at: datetime = time()
+    seal: str = seal()
 
     __table_args__ = (UniqueConstraint("post_id", "revision", "person_id"),)
 

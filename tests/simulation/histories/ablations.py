@@ -3,15 +3,15 @@
 A rule is often kept in several places, so that one of them may fail: what is taken out here is the rule itself.
 """
 
-from collections import defaultdict
-from collections.abc import Callable, Collection, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from datetime import timedelta
 from typing import Any, Final
 from uuid import UUID
 
-from scheduler.db import cases, posts
+from scheduler.db import posts
 from scheduler.db.cases import Case
+from scheduler.db.posts import PostParts
 from scheduler.db.seals import RowSeals
 from scheduler.db.tables import Approval
 from scheduler.db.uow import UnitOfWork
@@ -74,18 +74,10 @@ def _no_time(_real: Any) -> Any:
     return timedelta(0)
 
 
-def _nobody(_real: Callable[..., Any]) -> Callable[..., Any]:
-    async def find_editors(_uow: UnitOfWork, _ids: Collection[UUID]) -> dict[UUID, list[Any]]:
-        return defaultdict(list)
-
-    return find_editors
-
-
-def _of_nobody(_real: Callable[..., Any]) -> Callable[..., Any]:
-    """The author too stands among the editors of a case."""
-
-    def build(**values: Any) -> Case:
-        return Case(**{**values, "editors": frozenset()})
+def _of_nobody(real: Callable[..., Any]) -> Callable[..., Any]:
+    def build(**values: Any) -> PostParts:
+        parts: PostParts = real(**{**values, "editors": frozenset()})
+        return parts
 
     return build
 
@@ -109,7 +101,7 @@ def _in_force_at_once(real: Callable[..., Any]) -> Callable[..., Any]:
 def _first_approval(_real: Callable[..., Any]) -> Callable[..., Any]:
     def find(case: Case, _now: object) -> Approval | release.Obstacle:
         for approval in case.approvals:
-            if approval.digest == case.post.digest and approval.person_id not in case.editors:
+            if approval.digest == case.post.digest and approval.person_id not in case.parts.editors:
                 return approval
         return release.Obstacle(code="approval_lost", message="nobody approved this revision")
 
@@ -124,7 +116,7 @@ def _cleared(_real: Callable[..., Any]) -> Callable[..., Any]:
 
 
 _SWITCHES: Final[Mapping[str, tuple[tuple[Any, str, Callable[..., Any]], ...]]] = {
-    "duties": ((posts, "find_editors", _nobody), (cases, "Case", _of_nobody)),
+    "duties": ((posts, "PostParts", _of_nobody),),
     "cooldown": ((rules, "NEW_GRANT_COOLDOWN", _no_time),),
     "suspension": ((tokens, "REENROLMENT_SUSPENSION", _no_time),),
     "second_admin": ((people, "propose_grant", _in_force_at_once),),

@@ -120,8 +120,9 @@ async def activate(history: History, rng: Random) -> str:
     if hit and rng.random() < 0.5:
         body = rng.choice(hit)
     async with history.by(hand) as (uow, actor):
-        await policies.activate(uow, actor, body)
-    history.model.policy = body
+        done = await policies.activate(uow, actor, body)
+    if done.active is not None:
+        history.model.policy = body
     return f"{hand.human} as {hand.person}: policy {POLICIES.index(body) + 1}"
 
 

@@ -126,9 +126,6 @@ TAMPERINGS: Final = (
             ),
         ),
     ),
-)
-#: What it does not withstand: tests/simulation/histories/test_holes.py has the least history of each.
-HOLES: Final = (
     Tampering(
         "approval.carried_over",
         (
@@ -152,7 +149,7 @@ HOLES: Final = (
         ),
     ),
 )
-BY_NAME: Final[Mapping[str, Tampering]] = {each.name: each for each in (*TAMPERINGS, *HOLES)}
+BY_NAME: Final[Mapping[str, Tampering]] = {each.name: each for each in TAMPERINGS}
 
 
 def tamper(raw: sqlite3.Connection, what: Tampering, values: Mapping[str, str]) -> int:

@@ -124,8 +124,9 @@ class Scene(History):
 
     def activate(self, number: int) -> None:
         async def activate() -> None:
-            async with self.by(self.own("oblak")) as (uow, actor):
-                await policies.activate(uow, actor, POLICIES[number - 1])
+            for admin in ("bizjak", "oblak"):
+                async with self.by(self.own(admin)) as (uow, actor):
+                    await policies.activate(uow, actor, POLICIES[number - 1])
 
         self.run(activate())
         self.model.policy = POLICIES[number - 1]
