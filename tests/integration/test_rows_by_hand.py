@@ -14,7 +14,6 @@ from scheduler.db.seals import RULES, name_of
 from scheduler.db.tables import (
     Account,
     ApiToken,
-    Approval,
     Attempt,
     AuditLeaf,
     Base,
@@ -201,7 +200,6 @@ async def test_what_has_happened_lawfully_verifies(lived: World) -> None:
         (Campaign, {"code": "cables"}, "campaign.close"),
         (Posture, {"ended_at": _THEN}, "posture.resume"),
         (Posture, {"reason": "none"}, "posture.resume"),
-        (Approval, {"revision": 7}, "post.approve"),
         (PolicyProposal, {"digest": "sha256:00"}, "policy.propose"),
         (PolicyProposal, {"body": b"format = 1"}, "policy.propose"),
         (PolicyVersion, {"body": b"format = 1"}, "policy.activate"),

@@ -58,7 +58,7 @@ async def test_a_code_is_turned_into_a_token_that_opens_what_the_person_may(
     await _supervisor(shared, code)
     async with recording(shared) as actions:
         enrolled = await _enrol(shared, code)
-    assert actions == ["person.enrol"]
+    assert actions == ["person.suspend_approvals", "person.enrol"]
     async with recording(shared) as actions:
         issued = await _redeem(shared, enrolled.code)
     assert actions == ["person.redeem"]
