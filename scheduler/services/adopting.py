@@ -53,10 +53,16 @@ async def _adopt_approvals(uow: UnitOfWork) -> Adopted | None:
             select(Approval).where(col(Approval.seal) == "").order_by(col(Approval.id))
         )
     ).all()
-    rows = [each for each in found if await _is_approved_as_recorded(uow, each)]
+    rows, unknown = [], []
+    for each in found:
+        told = await _read(uow, str(each.post_id))
+        if any(_is_decision(rec, each) for rec in told):
+            rows.append(each)
+            if not any(name_of(each) in rec["d"].get("rows", {}) for rec in told):
+                unknown.append(each)
     if not rows:
         return None
-    for batch in _batches(rows):
+    for batch in _batches(unknown) if unknown else ():
         detail: dict[str, Any] = {name_of(row): [None, uow.seals.digest(row)] for row in batch}
         uow.record(Action.ROWS_SEAL, _SUBJECT, detail={"rows": detail})
     for row in rows:
@@ -64,14 +70,12 @@ async def _adopt_approvals(uow: UnitOfWork) -> Adopted | None:
     return Adopted(rows=len(rows), doubted=())
 
 
-async def _is_approved_as_recorded(uow: UnitOfWork, approval: Approval) -> bool:
-    return any(
-        rec["d"].get("approval") == str(approval.id)
-        and rec["d"]["digest"] == approval.digest
-        and rec["by"].get("p") == str(approval.person_id)
-        and rec["on"].get("rev") == approval.revision
-        for rec in await _read(uow, str(approval.post_id), Action.POST_APPROVE)
-    )
+def _is_decision(rec: dict[str, Any], approval: Approval) -> bool:
+    """Whether the record says what the row says."""
+    recorded = (rec["act"], rec["d"].get("approval"), rec["d"].get("digest"), rec["by"].get("p"))
+    person, own = str(approval.person_id), str(approval.id)
+    stands = (Action.POST_APPROVE, own, approval.digest, person)
+    return recorded == stands and rec["on"].get("rev") == approval.revision
 
 
 async def believe(uow: UnitOfWork) -> Sequence[str]:
@@ -124,13 +128,16 @@ async def _is_as_recorded(uow: UnitOfWork, account: Account) -> bool:
 
 async def _find(uow: UnitOfWork, subject: str, action: Action) -> dict[str, Any] | None:
     """The detail of the first such record."""
-    found = await _read(uow, subject, action)
-    return found[0]["d"] if found else None
+    for rec in await _read(uow, subject):
+        if rec["act"] == action:
+            detail: dict[str, Any] = rec["d"]
+            return detail
+    return None
 
 
-async def _read(uow: UnitOfWork, subject: str, action: Action) -> list[dict[str, Any]]:
-    """Such records, sealed in the log or not yet."""
+async def _read(uow: UnitOfWork, subject: str) -> list[dict[str, Any]]:
+    """The records of a subject, sealed in the log or not yet."""
     query = select(AuditLeaf).where(col(AuditLeaf.subject) == subject).order_by(col(AuditLeaf.seq))
     lines = [json.loads(leaf.line)["rec"] for leaf in await uow.session.scalars(query)]
     lines += [json.loads(row.body) for row in await log.find_unsealed(uow, limit=None)]
-    return [rec for rec in lines if rec["act"] == action and rec["on"]["id"] == subject]
+    return [rec for rec in lines if rec["on"]["id"] == subject]
