@@ -16,9 +16,11 @@ from scheduler.audit.export import ExportRequest
 from scheduler.audit.record import build, seal_transaction
 from scheduler.canonical import canonical
 from scheduler.db import persons, rules
+from scheduler.db import posts as post_rows
 from scheduler.db.tables import (
     Account,
     ApiToken,
+    Approval,
     AuditOutbox,
     DataKey,
     Enrolment,
@@ -231,6 +233,23 @@ async def test_an_installation_of_an_older_release_is_sealed_once(own: World) ->
     async with own.app.open_uow() as uow:
         assert await adopting.adopt(uow, own.app.kit) is None
     assert (await own.actor("zorc")).grants == ()
+
+
+async def test_approvals_of_the_release_before_are_sealed_if_their_records_say_the_same(
+    own: World,
+) -> None:
+    lawful, forged = await own.scheduled(), await own.scheduled()
+    await _by_hand(own, update(Approval).values(seal=""))
+    other = {"digest": "sha256:00"}
+    await _by_hand(own, update(Approval).where(col(Approval.post_id) == forged.id).values(**other))
+    async with own.app.open_uow() as uow:
+        adopted = await adopting.adopt(uow, own.app.kit)
+    assert adopted is not None
+    assert adopted.rows == 1
+    async with own.app.open_uow.read() as uow:
+        found = await post_rows.find_approvals(uow, [lawful.id, forged.id])
+    assert {post_id for post_id, of_post in found.items() if of_post} == {lawful.id}
+    assert {code for _, code in await _mismatches(own)} == {"approval_changed"}
 
 
 async def test_an_installation_that_began_with_seals_is_not_sealed_again(own: World) -> None:

@@ -19,10 +19,13 @@ _SLOW: Final = {"carry_on": 30, "push_through": 4, "dispatch": 2, "change_rows":
 _GRANTS: Final = ("grant.setup", "grant.role", "grant.back", "grant.everywhere")
 _BY_RULE: Final = {
     "duties": Focus({"approve": 12, "change_rows": 0}),
-    "cooldown": Focus(_RIPENING),
+    # without codes, which would suspend their persons longer than the young role does
+    "cooldown": Focus(
+        {**_RIPENING, "propose": 16, "confirm": 20, "push_through": 16, "wait": 2, "enrol": 0}
+    ),
     "suspension": Focus({"enrol": 20, "wait": 3, "change_rows": 0}),
     "second_admin": Focus(
-        {**_RIPENING, "confirm": 0, "wait": 18, "enrol": 1, "draft": 0, "dispatch": 2}
+        {**_RIPENING, "confirm": 0, "wait": 18, "enrol": 0.2, "draft": 0, "dispatch": 2}
     ),
     "roles": Focus({"revoke": 30, "wait": 3, **_SLOW}),
     "policy": Focus({"activate": 16, **_SLOW}),

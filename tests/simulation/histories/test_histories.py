@@ -35,7 +35,7 @@ CAUGHT_BY = {
     "seals": {"no_role", "young_role", "young_sign_in", "one_admin"},
 }
 #: Histories within which each has to be caught: where it matters, and anywhere.
-WITHIN, WITHIN_ANYWHERE = 40, 2000
+WITHIN, WITHIN_ANYWHERE = 80, 2000
 
 
 def _run(town: Town, seeds: Iterable[int], length: int) -> tuple[Counter[str], Counter[str]]:
