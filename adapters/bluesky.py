@@ -19,12 +19,10 @@ from adapters.base import (
     Json,
     JsonObject,
     Length,
-    LinkCards,
     MediaRef,
     Problem,
     Profile,
     Published,
-    Quota,
     ReadBack,
 )
 from adapters.bluesky_api import (
@@ -37,6 +35,7 @@ from adapters.bluesky_api import (
     read_session,
     write_session,
 )
+from adapters.capabilities import BLUESKY
 from adapters.checks import check_media, find_problems
 from adapters.errors import (
     AdapterError,
@@ -53,36 +52,7 @@ _REFRESH_EARLY: Final = timedelta(minutes=5)
 
 class BlueskyAdapter:
     platform: ClassVar[str] = "bluesky"
-    capabilities: ClassVar[Capabilities] = Capabilities(
-        platform="bluesky",
-        title="Bluesky",
-        max_length=300,
-        max_bytes=3000,
-        max_media=4,
-        media_types=frozenset({"image/jpeg", "image/png", "image/webp"}),
-        max_image_bytes=1_000_000,  # what servers enforce; the lexicon already says 2,000,000
-        max_image_pixels=33_177_600,  # no limit is documented; a megabyte shows no more
-        max_alt_length=2000,  # what the official app accepts; the lexicon has no limit
-        alt_required=True,
-        threads=True,
-        link_card=LinkCards.SUPPLIED,
-        max_languages=3,
-        edit=False,
-        delete=True,
-        read_back=True,
-        lookup=True,
-        idempotent_for=timedelta(days=3650),  # as long as the record stands
-        settle=timedelta(seconds=30),
-        publish_timeout=timedelta(seconds=30),
-        media_lifetime=timedelta(minutes=50),  # unused blobs may be collected after an hour
-        # 5,000 points an hour and 35,000 a day; a new record costs 3.
-        quotas=(
-            Quota(limit=1666, per=timedelta(hours=1)),
-            Quota(limit=11_666, per=timedelta(hours=24)),
-        ),
-        # 3,000 requests in five minutes from one address; a post with its read-back takes three.
-        shared_quotas=(Quota(limit=1_000, per=timedelta(minutes=5)),),
-    )
+    capabilities: ClassVar[Capabilities] = BLUESKY
 
     def __init__(self, http: PlatformHttp) -> None:
         self._api = BlueskyApi(http)

@@ -20,14 +20,13 @@ from adapters.base import (
     Json,
     JsonObject,
     Length,
-    LinkCards,
     MediaRef,
     Problem,
     Profile,
     Published,
-    Quota,
     ReadBack,
 )
+from adapters.capabilities import MASTODON
 from adapters.checks import check_media, find_problems
 from adapters.errors import (
     ContentRejectedError,
@@ -45,30 +44,7 @@ _CLOCK_MARGIN: Final = timedelta(minutes=15)  # the server's clock may be behind
 
 class MastodonAdapter:
     platform: ClassVar[str] = "mastodon"
-    capabilities: ClassVar[Capabilities] = Capabilities(
-        platform="mastodon",
-        title="Mastodon",
-        max_length=500,
-        max_bytes=None,
-        max_media=4,
-        media_types=frozenset({"image/jpeg", "image/png", "image/webp"}),
-        max_image_bytes=16_777_216,
-        max_image_pixels=33_177_600,
-        max_alt_length=1500,
-        alt_required=False,
-        threads=True,
-        link_card=LinkCards.SERVER,
-        max_languages=1,
-        edit=True,
-        delete=True,
-        read_back=True,
-        lookup=True,
-        idempotent_for=timedelta(minutes=50),  # the key is kept for an hour, where it is kept
-        settle=timedelta(seconds=60),  # what proxies in front of slow servers usually wait
-        publish_timeout=timedelta(seconds=30),
-        media_lifetime=timedelta(hours=20),  # unattached media are removed after a day
-        quotas=(Quota(limit=300, per=timedelta(hours=3)),),
-    )
+    capabilities: ClassVar[Capabilities] = MASTODON
 
     def __init__(self, http: PlatformHttp) -> None:
         self._api = MastodonApi(http)

@@ -21,13 +21,13 @@ from adapters.base import (
     Json,
     JsonObject,
     Length,
-    LinkCards,
     MediaRef,
     Problem,
     Profile,
     Published,
     ReadBack,
 )
+from adapters.capabilities import WEBHOOK
 from adapters.checks import check_media, find_problems
 from adapters.errors import ContentRejectedError, CredentialsRejectedError, UnavailableError
 from adapters.http import PlatformHttp, Reply, Request, endpoint
@@ -49,30 +49,7 @@ _PATH: Final = re.compile(r"/(?:[!-.0-\[\]-~][!-~]*)?")
 
 class WebhookAdapter:
     platform: ClassVar[str] = "webhook"
-    capabilities: ClassVar[Capabilities] = Capabilities(
-        platform="webhook",
-        title="Webhook",
-        max_length=20_000,
-        max_bytes=200_000,
-        max_media=0,
-        media_types=frozenset(),
-        max_image_bytes=0,
-        max_image_pixels=0,
-        max_alt_length=0,
-        alt_required=False,
-        threads=False,
-        link_card=LinkCards.SUPPLIED,
-        max_languages=1,
-        edit=False,
-        delete=False,
-        read_back=False,
-        lookup=False,
-        idempotent_for=timedelta(0),
-        settle=timedelta(seconds=60),  # what proxies in front of slow servers usually wait
-        publish_timeout=timedelta(seconds=30),
-        media_lifetime=timedelta(0),
-        quotas=(),
-    )
+    capabilities: ClassVar[Capabilities] = WEBHOOK
 
     def __init__(self, http: PlatformHttp) -> None:
         self._http = http

@@ -7,6 +7,7 @@ from typing import Any, Final, TypedDict, Unpack
 
 import click
 
+from adapters.capabilities import fits
 from scheduler.commands.client import Api, needs_api
 from scheduler.commands.files import read_policy, read_text, write_policy
 from scheduler.commands.policy_diff import diff
@@ -195,7 +196,7 @@ def _test_scenario(files: Mapping[str, str], path: Path, *, as_json: bool) -> No
     world = read_scenario(path.name, read_text(path))
     rules = {name: text for name, text in files.items() if name != REGISTRIES}
     with progress(f"playing {len(world.posts)} posts"):
-        verdicts = list(play(rules, world))
+        verdicts = list(play(rules, world, fits))
     wrong = [each for each in verdicts if not each.is_exact]
     if as_json:
         show_json(

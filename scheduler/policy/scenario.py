@@ -5,7 +5,7 @@ Every ministry is an installation of its own: the rules and word lists are the p
 """
 
 import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any, Final
@@ -57,8 +57,10 @@ def read_scenario(name: str, text: str) -> World:
         return World(name, content)
 
 
-def play(files: Mapping[str, str], world: World) -> Iterator[Verdict]:
-    """Judge every post by its ministry's policy, in the file's order."""
+def play(
+    files: Mapping[str, str], world: World, fits: Callable[[str, str], bool]
+) -> Iterator[Verdict]:
+    """Judge every post by its ministry's policy, in the file's order; `fits` says whether a platform takes a text."""
     policies: dict[str, Policy] = {}
     for post in world.posts:
         ministry = str(post.get("ministry", ""))
@@ -69,7 +71,7 @@ def play(files: Mapping[str, str], world: World) -> Iterator[Verdict]:
         if registries is not None:
             policies[ministry] = Policy.load(files, [registries])
         facts = read_facts(node_of(told, f"{world.name}, {place}"))
-        yield _judge(policies[ministry], post, facts)
+        yield _judge(policies[ministry], post, facts, can_go=_can_go(facts, fits))
 
 
 @contextmanager
@@ -83,7 +85,14 @@ def _reading(name: str, place: str) -> Iterator[None]:
         Node(None, name, 1).refuse(f"{place}: not of a scenario's form: {exc}")
 
 
-def _judge(policy: Policy, post: Mapping[str, Any], facts: PostFacts) -> Verdict:
+def _can_go(facts: PostFacts, fits: Callable[[str, str], bool]) -> bool:
+    """Whether every part of the post is short enough for each of its platforms."""
+    parts = [each.text for each in facts.texts if each.part == "body"]
+    platforms = {str(each.get("platform")) for each in facts.items.get("accounts", ())}
+    return all(fits(platform, text) for platform in platforms for text in parts)
+
+
+def _judge(policy: Policy, post: Mapping[str, Any], facts: PostFacts, *, can_go: bool) -> Verdict:
     findings = evaluate(policy, facts)
     expect = post.get("expect") or {}
     return Verdict(
@@ -92,9 +101,15 @@ def _judge(policy: Policy, post: Mapping[str, Any], facts: PostFacts) -> Verdict
         expected=frozenset((each["id"], each["effect"]) for each in expect.get("rules", ())),
         found=frozenset((each.rule, each.effect.value) for each in findings),
         expected_state=str(expect.get("final", "")),
-        state="rescheduled" if has_no_instant(post) else find_state(findings),
+        state=_find_state(post, findings, can_go=can_go),
         findings=findings,
     )
+
+
+def _find_state(post: Mapping[str, Any], findings: Sequence[Finding], *, can_go: bool) -> str:
+    if has_no_instant(post):
+        return "rescheduled"
+    return find_state(findings) if can_go else "blocked"
 
 
 def find_state(findings: Sequence[Finding]) -> str:

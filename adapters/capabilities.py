@@ -1,0 +1,293 @@
+"""What each platform can carry, as data: those that have an adapter, and those for which texts are only counted yet.
+
+A server's own limits go before these. Where a platform's documents leave a limit open, it is the safe one. For those
+without an adapter, what only sending needs (settling, timeouts, look-up) takes nothing for granted.
+"""
+
+from collections.abc import Callable, Mapping
+from datetime import timedelta
+from typing import Any, Final
+
+import regex
+from twitter_text import parse_tweet
+
+from adapters.base import Capabilities, Length, LinkCards, Quota
+from adapters.text import graphemes, links, mastodon_length, utf8_length
+
+_PHOTOS: Final = frozenset({"image/jpeg", "image/png", "image/webp"})
+_JPEG: Final = frozenset({"image/jpeg"})
+_PLAIN: Final = frozenset({"image/jpeg", "image/png"})
+_DAY: Final = timedelta(hours=24)
+_UNLIMITED: Final = 1_000_000  #: of a platform that sets no limit of its own
+_URL_LENGTH: Final = 23
+_SHORTENED: Final = "https://t.co/0123456789"  #: what X makes of a link
+_EMOJI: Final = regex.compile(r"\p{Emoji_Presentation}|\p{Extended_Pictographic}")
+
+MASTODON: Final = Capabilities(
+    platform="mastodon",
+    title="Mastodon",
+    max_length=500,
+    max_bytes=None,
+    max_media=4,
+    media_types=frozenset({"image/jpeg", "image/png", "image/webp"}),
+    max_image_bytes=16_777_216,
+    max_image_pixels=33_177_600,
+    max_alt_length=1500,
+    alt_required=False,
+    threads=True,
+    link_card=LinkCards.SERVER,
+    max_languages=1,
+    edit=True,
+    delete=True,
+    read_back=True,
+    lookup=True,
+    idempotent_for=timedelta(minutes=50),  # the key is kept for an hour, where it is kept
+    settle=timedelta(seconds=60),  # what proxies in front of slow servers usually wait
+    publish_timeout=timedelta(seconds=30),
+    media_lifetime=timedelta(hours=20),  # unattached media are removed after a day
+    quotas=(Quota(limit=300, per=timedelta(hours=3)),),
+)
+BLUESKY: Final = Capabilities(
+    platform="bluesky",
+    title="Bluesky",
+    max_length=300,
+    max_bytes=3000,
+    max_media=4,
+    media_types=frozenset({"image/jpeg", "image/png", "image/webp"}),
+    max_image_bytes=1_000_000,  # what servers enforce; the lexicon already says 2,000,000
+    max_image_pixels=33_177_600,  # no limit is documented; a megabyte shows no more
+    max_alt_length=2000,  # what the official app accepts; the lexicon has no limit
+    alt_required=True,
+    threads=True,
+    link_card=LinkCards.SUPPLIED,
+    max_languages=3,
+    edit=False,
+    delete=True,
+    read_back=True,
+    lookup=True,
+    idempotent_for=timedelta(days=3650),  # as long as the record stands
+    settle=timedelta(seconds=30),
+    publish_timeout=timedelta(seconds=30),
+    media_lifetime=timedelta(minutes=50),  # unused blobs may be collected after an hour
+    # 5,000 points an hour and 35,000 a day; a new record costs 3.
+    quotas=(
+        Quota(limit=1666, per=timedelta(hours=1)),
+        Quota(limit=11_666, per=timedelta(hours=24)),
+    ),
+    # 3,000 requests in five minutes from one address; a post with its read-back takes three.
+    shared_quotas=(Quota(limit=1_000, per=timedelta(minutes=5)),),
+)
+WEBHOOK: Final = Capabilities(
+    platform="webhook",
+    title="Webhook",
+    max_length=20_000,
+    max_bytes=200_000,
+    max_media=0,
+    media_types=frozenset(),
+    max_image_bytes=0,
+    max_image_pixels=0,
+    max_alt_length=0,
+    alt_required=False,
+    threads=False,
+    link_card=LinkCards.SUPPLIED,
+    max_languages=1,
+    edit=False,
+    delete=False,
+    read_back=False,
+    lookup=False,
+    idempotent_for=timedelta(0),
+    settle=timedelta(seconds=60),  # what proxies in front of slow servers usually wait
+    publish_timeout=timedelta(seconds=30),
+    media_lifetime=timedelta(0),
+    quotas=(),
+)
+
+
+def _planned(platform: str, title: str, **known: Any) -> Capabilities:  # noqa: ANN401 - of Capabilities' own kinds
+    """A platform without an adapter: nothing is taken for granted that is not given."""
+    values: dict[str, Any] = {
+        "max_bytes": None,
+        "max_image_pixels": 33_177_600,
+        "max_alt_length": 0,
+        "alt_required": False,
+        "threads": False,
+        "link_card": LinkCards.SERVER,
+        "max_languages": 0,
+        "edit": False,
+        "delete": True,
+        "read_back": True,
+        "lookup": False,
+        "idempotent_for": timedelta(0),
+        "settle": timedelta(seconds=60),
+        "publish_timeout": timedelta(seconds=30),
+        "media_lifetime": timedelta(hours=20),
+        "quotas": (),
+    }
+    return Capabilities(platform=platform, title=title, **{**values, **known})
+
+
+#: https://docs.x.com/x-api/posts/creation-of-a-post
+X: Final = _planned(
+    "x",
+    "X",
+    max_length=280,
+    max_media=4,
+    media_types=_PHOTOS,
+    max_image_bytes=5_000_000,
+    max_alt_length=1000,
+    threads=True,
+    quotas=(Quota(limit=100, per=timedelta(minutes=15)), Quota(limit=10_000, per=_DAY)),
+)
+#: https://developers.facebook.com/docs/pages-api/posts
+FACEBOOK: Final = _planned(
+    "facebook",
+    "Facebook Page",
+    max_length=63_206,
+    max_media=10,
+    media_types=_PLAIN,
+    max_image_bytes=4_000_000,
+    max_alt_length=1000,
+    edit=True,
+)
+#: https://developers.facebook.com/docs/instagram-platform/content-publishing
+INSTAGRAM: Final = _planned(
+    "instagram",
+    "Instagram",
+    max_length=2200,
+    max_media=10,
+    media_types=_JPEG,
+    max_image_bytes=8_000_000,
+    max_alt_length=1000,
+    link_card=LinkCards.NONE,
+    quotas=(Quota(limit=50, per=_DAY),),
+)
+#: https://developers.facebook.com/docs/threads/posts
+THREADS: Final = _planned(
+    "threads",
+    "Threads",
+    max_length=500,
+    max_media=10,
+    media_types=_PLAIN,
+    max_image_bytes=8_000_000,
+    max_alt_length=1000,
+    threads=True,
+    quotas=(Quota(limit=250, per=_DAY),),
+)
+#: https://learn.microsoft.com/linkedin/marketing/community-management/shares/posts-api
+LINKEDIN: Final = _planned(
+    "linkedin",
+    "LinkedIn",
+    max_length=3000,
+    max_media=20,
+    media_types=_PLAIN,
+    max_image_bytes=8_000_000,
+    max_image_pixels=36_152_319,
+    max_alt_length=4086,
+    link_card=LinkCards.SUPPLIED,
+    edit=True,
+    quotas=(Quota(limit=150, per=_DAY),),
+)
+#: https://developers.google.com/youtube/v3/docs/videos: the description of a video
+YOUTUBE: Final = _planned(
+    "youtube",
+    "YouTube",
+    max_length=5000,
+    max_bytes=5000,
+    max_media=0,
+    media_types=frozenset(),
+    max_image_bytes=0,
+    max_languages=1,
+    link_card=LinkCards.NONE,
+    edit=True,
+    quotas=(Quota(limit=100, per=_DAY),),
+)
+#: https://core.telegram.org/bots/api#sendmessage
+TELEGRAM: Final = _planned(
+    "telegram",
+    "Telegram channel",
+    max_length=4096,
+    max_media=10,
+    media_types=_PLAIN,
+    max_image_bytes=10_000_000,
+    edit=True,
+    read_back=False,
+    quotas=(Quota(limit=20, per=timedelta(minutes=1)),),
+)
+#: https://developer.wordpress.org/rest-api/reference/posts/
+WEBSITE: Final = _planned(
+    "website",
+    "WordPress",
+    max_length=_UNLIMITED,
+    max_media=100,
+    media_types=_PHOTOS,
+    max_image_bytes=8_000_000,
+    max_alt_length=2000,
+    link_card=LinkCards.NONE,
+    max_languages=1,
+    edit=True,
+)
+
+PLATFORMS: Final[Mapping[str, Capabilities]] = {
+    each.platform: each
+    for each in (
+        BLUESKY,
+        FACEBOOK,
+        INSTAGRAM,
+        LINKEDIN,
+        MASTODON,
+        TELEGRAM,
+        THREADS,
+        WEBHOOK,
+        WEBSITE,
+        X,
+        YOUTUBE,
+    )
+}
+
+
+def _threads_length(text: str) -> int:
+    """Graphemes, but an emoji by its bytes in UTF-8, as Threads counts."""
+    return sum(
+        utf8_length(each) if _EMOJI.search(each) else 1 for each in regex.findall(r"\X", text)
+    )
+
+
+def _x_length(text: str) -> int:
+    """Weighted; every link with a scheme counts as one, also under a top-level domain that the library does not know.
+
+    https://docs.x.com/fundamentals/counting-characters
+    """
+    pieces, done = [], 0
+    for span in links(text):
+        pieces += [text[done : span.start], _SHORTENED]
+        done = span.end
+    return int(parse_tweet("".join((*pieces, text[done:]))).weightedLength)
+
+
+#: How a text is counted; elsewhere code points are.
+_COUNTS: Final[Mapping[str, Callable[[str], int]]] = {
+    "bluesky": graphemes,
+    "mastodon": lambda text: mastodon_length(text, url_length=_URL_LENGTH),
+    "telegram": lambda text: len(text.encode("utf-16-le", "surrogatepass")) // 2,
+    "threads": _threads_length,
+    "webhook": graphemes,
+    "x": _x_length,
+    "youtube": utf8_length,
+}
+
+
+def measure(platform: str, text: str) -> Length | None:
+    """How long a text is as the platform counts; None for a platform that is not in the plan."""
+    known = PLATFORMS.get(platform)
+    if known is None:
+        return None
+    return Length(used=_COUNTS.get(platform, len)(text), limit=known.max_length)
+
+
+def fits(platform: str, text: str) -> bool:
+    """Whether a text is short enough for the platform, in its own count and in bytes."""
+    length, known = measure(platform, text), PLATFORMS.get(platform)
+    if length is None or known is None:
+        return True
+    within_bytes = known.max_bytes is None or utf8_length(text) <= known.max_bytes
+    return length.used <= length.limit and within_bytes
