@@ -141,7 +141,7 @@ def check(api: Api, *, folder: Path, as_json: bool) -> None:
 def test(*, folder: Path | None, scenario: Path | None, as_json: bool) -> None:
     """Try a policy's own examples, or the posts of a scenario file; without a folder, the policy that we ship.
 
-    It needs no installation. What is not as it should be is listed, and ends with exit status 1.
+    It needs no installation. What is not as it should be is listed; a wrong finding ends with exit status 1.
 
     Example: chancery policy test karvenia-policy
 
@@ -198,6 +198,7 @@ def _test_scenario(files: Mapping[str, str], path: Path, *, as_json: bool) -> No
     with progress(f"playing {len(world.posts)} posts"):
         verdicts = list(play(rules, world, fits))
     wrong = [each for each in verdicts if not each.is_exact]
+    astray = [each for each in verdicts if each.state != each.expected_state]
     if as_json:
         show_json(
             {
@@ -206,16 +207,20 @@ def _test_scenario(files: Mapping[str, str], path: Path, *, as_json: bool) -> No
                 "differences": [_describe_verdict(each) for each in wrong],
                 "states": [
                     {"post": each.post, "expected": each.expected_state, "found": each.state}
-                    for each in verdicts
-                    if each.state != each.expected_state
+                    for each in astray
                 ],
             }
         )
     else:
         for each in wrong:
             click.echo(_tell_difference(each))
+        for each in astray:
+            click.echo(
+                f"{clean(each.post)}: ends {each.state}, and not {clean(each.expected_state)}"
+            )
         click.echo(
-            f"The findings on {len(verdicts) - len(wrong)} of {len(verdicts)} posts are exact."
+            f"The findings on {len(verdicts) - len(wrong)} of {len(verdicts)} posts are exact; "
+            f"{len(verdicts) - len(astray)} end as expected."
         )
     if wrong:
         raise RefusedError(f"{len(wrong)} posts have other findings", "policy_test_failed")
