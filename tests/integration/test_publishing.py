@@ -9,8 +9,8 @@ from sqlalchemy import text, update
 from sqlmodel import col
 
 from scheduler.clock import iso, utc_now
-from scheduler.db import attempts, persons
-from scheduler.db.tables import Account, Approval, Attempt, Delivery, Post
+from scheduler.db import attempts, persons, posts
+from scheduler.db.tables import Account, Attempt, Delivery, Post
 from scheduler.db.uow import UnitOfWork
 from scheduler.practice.admin import Turn
 from scheduler.practice.model import Platform
@@ -347,6 +347,5 @@ async def _age(uow: UnitOfWork, post: Post, then: datetime) -> None:
         .where(col(Delivery.post_id) == post.id)
         .values(due_at=then, wake_at=then, expires_at=then + timedelta(hours=24))
     )
-    await uow.session.execute(
-        update(Approval).where(col(Approval.post_id) == post.id).values(decided_at=then)
-    )
+    for approval in (await posts.find_approvals(uow, [post.id]))[post.id]:
+        approval.decided_at = then
