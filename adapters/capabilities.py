@@ -9,7 +9,6 @@ from datetime import timedelta
 from typing import Any, Final
 
 import regex
-from twitter_text import parse_tweet
 
 from adapters.base import Capabilities, Length, LinkCards, Quota
 from adapters.text import graphemes, links, mastodon_length, utf8_length
@@ -257,6 +256,8 @@ def _x_length(text: str) -> int:
 
     https://docs.x.com/fundamentals/counting-characters
     """
+    from twitter_text import parse_tweet  # noqa: PLC0415 - a quarter of a second that no start should wait for
+
     pieces, done = [], 0
     for span in links(text):
         pieces += [text[done : span.start], _SHORTENED]
