@@ -35,7 +35,7 @@ from adapters.bluesky_api import (
     read_session,
     write_session,
 )
-from adapters.capabilities import BLUESKY
+from adapters.capabilities import BLUESKY, measure
 from adapters.checks import check_media, find_problems
 from adapters.errors import (
     AdapterError,
@@ -44,7 +44,6 @@ from adapters.errors import (
     UnavailableError,
 )
 from adapters.http import PlatformHttp, Reply
-from adapters.text import graphemes
 
 _UPLOAD_TIMEOUT: Final = timedelta(seconds=120)
 _REFRESH_EARLY: Final = timedelta(minutes=5)
@@ -58,8 +57,7 @@ class BlueskyAdapter:
         self._api = BlueskyApi(http)
 
     def length(self, text: str, limits: Mapping[str, int]) -> Length:
-        limit = limits.get("max_length", self.capabilities.max_length)
-        return Length(used=graphemes(text), limit=limit)
+        return measure(self.capabilities, text, limits)
 
     def problems(self, content: Content, limits: Mapping[str, int]) -> tuple[Problem, ...]:
         return find_problems(content, self.capabilities, limits, self.length)

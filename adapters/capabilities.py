@@ -28,7 +28,7 @@ MASTODON: Final = Capabilities(
     max_length=500,
     max_bytes=None,
     max_media=4,
-    media_types=frozenset({"image/jpeg", "image/png", "image/webp"}),
+    media_types=_PHOTOS,
     max_image_bytes=16_777_216,
     max_image_pixels=33_177_600,
     max_alt_length=1500,
@@ -52,7 +52,7 @@ BLUESKY: Final = Capabilities(
     max_length=300,
     max_bytes=3000,
     max_media=4,
-    media_types=frozenset({"image/jpeg", "image/png", "image/webp"}),
+    media_types=_PHOTOS,
     max_image_bytes=1_000_000,  # what servers enforce; the lexicon already says 2,000,000
     max_image_pixels=33_177_600,  # no limit is documented; a megabyte shows no more
     max_alt_length=2000,  # what the official app accepts; the lexicon has no limit
@@ -103,18 +103,18 @@ WEBHOOK: Final = Capabilities(
 
 
 def _planned(platform: str, title: str, **known: Any) -> Capabilities:  # noqa: ANN401 - of Capabilities' own kinds
-    """A platform without an adapter: nothing is taken for granted that is not given."""
+    """A platform without an adapter: what is not given is not taken for granted."""
     values: dict[str, Any] = {
         "max_bytes": None,
         "max_image_pixels": 33_177_600,
         "max_alt_length": 0,
         "alt_required": False,
         "threads": False,
-        "link_card": LinkCards.SERVER,
+        "link_card": LinkCards.NONE,
         "max_languages": 0,
         "edit": False,
-        "delete": True,
-        "read_back": True,
+        "delete": False,
+        "read_back": False,
         "lookup": False,
         "idempotent_for": timedelta(0),
         "settle": timedelta(seconds=60),
@@ -136,6 +136,9 @@ X: Final = _planned(
     max_alt_length=1000,
     threads=True,
     quotas=(Quota(limit=100, per=timedelta(minutes=15)), Quota(limit=10_000, per=_DAY)),
+    link_card=LinkCards.SERVER,
+    delete=True,
+    read_back=True,
 )
 #: https://developers.facebook.com/docs/pages-api/posts
 FACEBOOK: Final = _planned(
@@ -147,6 +150,9 @@ FACEBOOK: Final = _planned(
     max_image_bytes=4_000_000,
     max_alt_length=1000,
     edit=True,
+    link_card=LinkCards.SERVER,
+    delete=True,
+    read_back=True,
 )
 #: https://developers.facebook.com/docs/instagram-platform/content-publishing
 INSTAGRAM: Final = _planned(
@@ -157,8 +163,8 @@ INSTAGRAM: Final = _planned(
     media_types=_JPEG,
     max_image_bytes=8_000_000,
     max_alt_length=1000,
-    link_card=LinkCards.NONE,
     quotas=(Quota(limit=50, per=_DAY),),
+    read_back=True,
 )
 #: https://developers.facebook.com/docs/threads/posts
 THREADS: Final = _planned(
@@ -171,6 +177,9 @@ THREADS: Final = _planned(
     max_alt_length=1000,
     threads=True,
     quotas=(Quota(limit=250, per=_DAY),),
+    link_card=LinkCards.SERVER,
+    delete=True,
+    read_back=True,
 )
 #: https://learn.microsoft.com/linkedin/marketing/community-management/shares/posts-api
 LINKEDIN: Final = _planned(
@@ -185,6 +194,8 @@ LINKEDIN: Final = _planned(
     link_card=LinkCards.SUPPLIED,
     edit=True,
     quotas=(Quota(limit=150, per=_DAY),),
+    delete=True,
+    read_back=True,
 )
 #: https://developers.google.com/youtube/v3/docs/videos: the description of a video
 YOUTUBE: Final = _planned(
@@ -196,9 +207,10 @@ YOUTUBE: Final = _planned(
     media_types=frozenset(),
     max_image_bytes=0,
     max_languages=1,
-    link_card=LinkCards.NONE,
     edit=True,
     quotas=(Quota(limit=100, per=_DAY),),
+    delete=True,
+    read_back=True,
 )
 #: https://core.telegram.org/bots/api#sendmessage
 TELEGRAM: Final = _planned(
@@ -209,8 +221,9 @@ TELEGRAM: Final = _planned(
     media_types=_PLAIN,
     max_image_bytes=10_000_000,
     edit=True,
-    read_back=False,
     quotas=(Quota(limit=20, per=timedelta(minutes=1)),),
+    link_card=LinkCards.SERVER,
+    delete=True,
 )
 #: https://developer.wordpress.org/rest-api/reference/posts/
 WEBSITE: Final = _planned(
@@ -221,9 +234,10 @@ WEBSITE: Final = _planned(
     media_types=_PHOTOS,
     max_image_bytes=8_000_000,
     max_alt_length=2000,
-    link_card=LinkCards.NONE,
     max_languages=1,
     edit=True,
+    delete=True,
+    read_back=True,
 )
 
 PLATFORMS: Final[Mapping[str, Capabilities]] = {
@@ -265,30 +279,37 @@ def _x_length(text: str) -> int:
     return int(parse_tweet("".join((*pieces, text[done:]))).weightedLength)
 
 
-#: How a text is counted; elsewhere code points are.
-_COUNTS: Final[Mapping[str, Callable[[str], int]]] = {
-    "bluesky": graphemes,
-    "mastodon": lambda text: mastodon_length(text, url_length=_URL_LENGTH),
-    "telegram": lambda text: len(text.encode("utf-16-le", "surrogatepass")) // 2,
-    "threads": _threads_length,
-    "webhook": graphemes,
-    "x": _x_length,
-    "youtube": utf8_length,
+def _utf16_length(text: str) -> int:
+    return len(text.encode("utf-16-le", "surrogatepass")) // 2
+
+
+#: How a text is counted, under a server's own limits; elsewhere code points are.
+_COUNTS: Final[Mapping[str, Callable[[str, Mapping[str, int]], int]]] = {
+    "bluesky": lambda text, _: graphemes(text),
+    "mastodon": lambda text, limits: mastodon_length(
+        text, url_length=limits.get("url_length", _URL_LENGTH)
+    ),
+    "telegram": lambda text, _: _utf16_length(text),
+    "threads": lambda text, _: _threads_length(text),
+    "webhook": lambda text, _: graphemes(text),
+    "x": lambda text, _: _x_length(text),
+    "youtube": lambda text, _: utf8_length(text),
 }
+_NO_LIMITS: Final[Mapping[str, int]] = {}
 
 
-def measure(platform: str, text: str) -> Length | None:
-    """How long a text is as the platform counts; None for a platform that is not in the plan."""
-    known = PLATFORMS.get(platform)
-    if known is None:
-        return None
-    return Length(used=_COUNTS.get(platform, len)(text), limit=known.max_length)
+def measure(known: Capabilities, text: str, limits: Mapping[str, int] = _NO_LIMITS) -> Length:
+    """How long a text is as the platform counts, and how long it may be; a server's own `limits` go first."""
+    count = _COUNTS.get(known.platform)
+    used = len(text) if count is None else count(text, limits)
+    return Length(used=used, limit=limits.get("max_length", known.max_length))
 
 
 def fits(platform: str, text: str) -> bool:
-    """Whether a text is short enough for the platform, in its own count and in bytes."""
-    length, known = measure(platform, text), PLATFORMS.get(platform)
-    if length is None or known is None:
+    """Whether a text is short enough for the platform, in its own count and in bytes; True for one not in the plan."""
+    known = PLATFORMS.get(platform)
+    if known is None:
         return True
+    length = measure(known, text)
     within_bytes = known.max_bytes is None or utf8_length(text) <= known.max_bytes
     return length.used <= length.limit and within_bytes

@@ -26,7 +26,7 @@ from adapters.base import (
     Published,
     ReadBack,
 )
-from adapters.capabilities import MASTODON
+from adapters.capabilities import MASTODON, measure
 from adapters.checks import check_media, find_problems
 from adapters.errors import (
     ContentRejectedError,
@@ -35,9 +35,7 @@ from adapters.errors import (
 from adapters.http import PlatformHttp, Request, endpoint
 from adapters.markup import same_reading, similar_reading
 from adapters.mastodon_api import MastodonApi, Step, cannot_tell, error_of, read
-from adapters.text import mastodon_length
 
-_URL_LENGTH: Final = 23
 _UPLOAD_TIMEOUT: Final = timedelta(seconds=120)
 _CLOCK_MARGIN: Final = timedelta(minutes=15)  # the server's clock may be behind ours
 
@@ -50,9 +48,7 @@ class MastodonAdapter:
         self._api = MastodonApi(http)
 
     def length(self, text: str, limits: Mapping[str, int]) -> Length:
-        url_length = limits.get("url_length", _URL_LENGTH)
-        limit = limits.get("max_length", self.capabilities.max_length)
-        return Length(used=mastodon_length(text, url_length=url_length), limit=limit)
+        return measure(self.capabilities, text, limits)
 
     def problems(self, content: Content, limits: Mapping[str, int]) -> tuple[Problem, ...]:
         found = find_problems(content, self.capabilities, limits, self.length)

@@ -27,11 +27,10 @@ from adapters.base import (
     Published,
     ReadBack,
 )
-from adapters.capabilities import WEBHOOK
+from adapters.capabilities import WEBHOOK, measure
 from adapters.checks import check_media, find_problems
 from adapters.errors import ContentRejectedError, CredentialsRejectedError, UnavailableError
 from adapters.http import PlatformHttp, Reply, Request, endpoint
-from adapters.text import graphemes
 
 _READ_TIMEOUT: Final = timedelta(seconds=15)
 #: With an `error` in words they say that nothing was published, and nothing will be.
@@ -55,8 +54,7 @@ class WebhookAdapter:
         self._http = http
 
     def length(self, text: str, limits: Mapping[str, int]) -> Length:
-        limit = limits.get("max_length", self.capabilities.max_length)
-        return Length(used=graphemes(text), limit=limit)
+        return measure(self.capabilities, text, limits)
 
     def problems(self, content: Content, limits: Mapping[str, int]) -> tuple[Problem, ...]:
         return find_problems(content, self.capabilities, limits, self.length)

@@ -6,7 +6,7 @@ from uuid import UUID
 
 from scheduler.db import deliveries, persons, posts
 from scheduler.db.posts import PostParts
-from scheduler.db.tables import Approval, Comment, Post
+from scheduler.db.tables import Approval, Post
 from scheduler.db.uow import UnitOfWork
 from scheduler.domain.delivery_flow import DeliveryMove
 from scheduler.domain.lateness import window_end
@@ -15,7 +15,7 @@ from scheduler.domain.post_flow import PostMove, PostState, plan
 from scheduler.errors import ConflictError, ForbiddenError, InvalidError
 from scheduler.services import rendering
 from scheduler.services.judging import find_findings, refuse_blocked
-from scheduler.services.posts import require_revision
+from scheduler.services.posts import add_comment, make_draft, require_revision
 from scheduler.services.writing import TimePastError, require_future, require_on_targets
 
 
@@ -57,12 +57,7 @@ async def approve(uow: UnitOfWork, actor: Actor, post_id: UUID, *, digest: str) 
             "you enrolled somebody who wrote or changed this post; somebody else has to approve it"
         )
     require_on_targets(uow, actor, Permission.APPROVE, parts)
-    try:
-        stands = rendering.build_statement(parts, post.policy or "").digest_like(post.digest)
-    except (ValueError, KeyError, TypeError) as exc:
-        raise StaleContentError(f"the stored post cannot be read: {exc}") from exc
-    if not digest == post.digest == stands:
-        raise StaleContentError("the post is not what you read; look at it again", digest=stands)
+    _require_read(parts, digest)
     findings, _ = await find_findings(uow, parts)
     refuse_blocked(findings)
     require_future(post, uow.now)
@@ -77,6 +72,22 @@ async def approve(uow: UnitOfWork, actor: Actor, post_id: UUID, *, digest: str) 
     if post.schedule_on_approval:
         await _schedule(uow, actor, parts)
     return post
+
+
+def _require_read(parts: PostParts, digest: str) -> None:
+    """Refuse what is not what the approver read, and what is bound in the former form, which names no editors."""
+    post = parts.post
+    try:
+        statement = rendering.build_statement(parts, post.policy or "")
+    except (ValueError, KeyError, TypeError) as exc:
+        raise StaleContentError(f"the stored post cannot be read: {exc}") from exc
+    stands = statement.digest_like(post.digest)
+    if not digest == post.digest == stands:
+        raise StaleContentError("the post is not what you read; look at it again", digest=stands)
+    if stands != statement.digest():
+        raise StaleContentError(
+            "it was submitted to an earlier release: its author has to withdraw and submit it again"
+        )
 
 
 def _add_approval(uow: UnitOfWork, actor: Actor, post: Post, digest: str) -> Approval:
@@ -97,26 +108,8 @@ async def send_back(uow: UnitOfWork, actor: Actor, post_id: UUID, *, comment: st
     if not comment.strip():
         raise CommentMissingError("say what has to change")
     post = await posts.get(uow, actor, post_id, needs=Permission.APPROVE)
-    uow.session.add(
-        Comment(
-            post_id=post.id,
-            revision=post.revision,
-            person_id=actor.person_id,
-            kind="return",
-            text=comment,
-            created_at=uow.now,
-        )
-    )
-    await posts.move(
-        uow,
-        post,
-        PostMove.RETURN,
-        actor=actor,
-        detail={"revision": post.revision + 1},
-        revision=post.revision + 1,
-        digest=None,
-        policy=None,
-    )
+    add_comment(uow, actor, post, kind="return", text=comment)
+    await make_draft(uow, actor, post, PostMove.RETURN)
     return post
 
 

@@ -1,6 +1,7 @@
 """`chancery init`: an installation from nothing, and the same call again changes nothing."""
 
 from dataclasses import dataclass
+from datetime import datetime
 
 from scheduler.audit.actions import Action
 from scheduler.db import missions
@@ -55,7 +56,7 @@ async def install(
         {"t": "mission", "id": str(root.id)},
         detail={"keys": dict(public_keys), "seals": True},
     )
-    insert_policy(uow, policy)
+    insert_policy(uow, policy, at=uow.now)
     codes = []
     for admin in admins:
         person = await people.insert_person(uow, admin.code, admin.name, (), None)
@@ -69,6 +70,7 @@ def insert_policy(
     uow: UnitOfWork,
     body: bytes,
     *,
+    at: datetime,
     actor: Actor | None = None,
     proposal: PolicyProposal | None = None,
 ) -> PolicyVersion:
@@ -79,7 +81,7 @@ def insert_policy(
         digest=policy.digest,
         body=body,
         activated_by=None if actor is None else actor.person_id,
-        activated_at=uow.now,
+        activated_at=at,
     )
     uow.session.add(row)
     proposed = {} if proposal is None else {"proposed_by": str(proposal.proposed_by)}

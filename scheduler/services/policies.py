@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Final
 from uuid import UUID
 
@@ -20,7 +20,7 @@ from scheduler.services.people import SecondAdminError
 from scheduler.services.posts import reopen
 from scheduler.services.scope import require_at_the_top
 
-#: So much later than the one before is a policy at least, also when the clock was set back: the newest is in force.
+#: So much later than the one before is a policy at least.
 _TICK: Final = timedelta(microseconds=1)
 
 
@@ -76,8 +76,8 @@ async def activate(uow: UnitOfWork, actor: Actor, body: bytes) -> Activation:
     waiting = [each for each in await rules.find_proposals(uow) if each.digest == policy.digest]
     for proposal in waiting:
         if proposal.proposed_by != actor.person_id and await _may_propose(uow, proposal):
-            active = insert_policy(uow, body, actor=actor, proposal=proposal)
-            active.activated_at = max(uow.now, await rules.find_last_activation(uow) + _TICK)
+            at = await _next_instant(uow)
+            active = insert_policy(uow, body, at=at, actor=actor, proposal=proposal)
             old = Registries() if before is None else open_policy(before.body).registries
             reopened = await _reopen(uow, actor, find_changed_lines(old, policy.registries))
             return Activation(proposal=proposal, active=active, reopened=reopened)
@@ -85,17 +85,22 @@ async def activate(uow: UnitOfWork, actor: Actor, body: bytes) -> Activation:
         raise SecondAdminError(
             "you have proposed it: another admin has to run `chancery policy activate` with the same files"
         )
-    return Activation(proposal=_propose(uow, actor, body))
+    return Activation(proposal=await _propose(uow, actor, body))
 
 
-def _propose(uow: UnitOfWork, actor: Actor, body: bytes) -> PolicyProposal:
+async def _next_instant(uow: UnitOfWork) -> datetime:
+    """Now, but after the last activation also when the clock was set back: what is newest is in force."""
+    return max(uow.now, await rules.find_last_activation(uow) + _TICK)
+
+
+async def _propose(uow: UnitOfWork, actor: Actor, body: bytes) -> PolicyProposal:
     policy = open_policy(body)
     proposal = PolicyProposal(
         version=policy.version,
         digest=policy.digest,
         body=body,
         proposed_by=actor.person_id,
-        proposed_at=uow.now,
+        proposed_at=await _next_instant(uow),
     )
     uow.session.add(proposal)
     uow.record(

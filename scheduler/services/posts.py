@@ -3,6 +3,7 @@
 from uuid import UUID
 
 from scheduler.audit.actions import Action
+from scheduler.canonical import JsonValue
 from scheduler.db import deliveries, missions, posts
 from scheduler.db.posts import PostParts
 from scheduler.db.tables import Comment, Mission, Post, PostEditor
@@ -79,16 +80,7 @@ async def edit(
     require_revision(post, revision)
     plan(PostState(post.state), PostMove.EDIT)
     await _take_back_deliveries(uow, actor, post)
-    await posts.move(
-        uow,
-        post,
-        PostMove.EDIT,
-        actor=actor,
-        detail={"revision": post.revision + 1},
-        revision=post.revision + 1,
-        digest=None,
-        policy=None,
-    )
+    await make_draft(uow, actor, post, PostMove.EDIT)
     await uow.session.refresh(post)
     await uow.session.merge(PostEditor(post_id=post.id, person_id=actor.person_id))
     mission = await uow.session.get_one(Mission, post.mission_id)
@@ -145,16 +137,7 @@ async def withdraw(
     require_revision(post, revision)
     plan(PostState(post.state), PostMove.WITHDRAW)
     await _take_back_deliveries(uow, actor, post)
-    await posts.move(
-        uow,
-        post,
-        PostMove.WITHDRAW,
-        actor=actor,
-        detail={"revision": post.revision + 1},
-        revision=post.revision + 1,
-        digest=None,
-        policy=None,
-    )
+    await make_draft(uow, actor, post, PostMove.WITHDRAW)
     return post
 
 
@@ -164,27 +147,39 @@ async def reopen(uow: UnitOfWork, actor: Actor, post: Post, *, why: str) -> bool
         await _take_back_deliveries(uow, actor, post)
     except DeliveryStartedError:
         return False
+    add_comment(uow, actor, post, kind="reopen", text=why)
+    await make_draft(uow, actor, post, PostMove.REOPEN, why=why)
+    return True
+
+
+def add_comment(uow: UnitOfWork, actor: Actor, post: Post, *, kind: str, text: str) -> None:
+    """Say something of the revision as it stands."""
     uow.session.add(
         Comment(
             post_id=post.id,
             revision=post.revision,
             person_id=actor.person_id,
-            kind="reopen",
-            text=why,
+            kind=kind,
+            text=text,
             created_at=uow.now,
         )
     )
+
+
+async def make_draft(
+    uow: UnitOfWork, actor: Actor, post: Post, move: PostMove, **detail: JsonValue
+) -> None:
+    """Begin the next revision: what was submitted and approved holds no longer."""
     await posts.move(
         uow,
         post,
-        PostMove.REOPEN,
+        move,
         actor=actor,
-        detail={"revision": post.revision + 1, "why": why},
+        detail={"revision": post.revision + 1, **detail},
         revision=post.revision + 1,
         digest=None,
         policy=None,
     )
-    return True
 
 
 async def cancel(

@@ -4,16 +4,17 @@ from datetime import timedelta
 from typing import Any
 
 import pytest
-from sqlalchemy import text
-from sqlmodel import select
+from sqlalchemy import delete, text, update
+from sqlmodel import col, select
 
+from scheduler.canonical import canonical, sha256_hex
 from scheduler.db import missions
 from scheduler.db import posts as rows
-from scheduler.db.tables import Approval, Comment, Post
+from scheduler.db.tables import Approval, Comment, Post, PostEditor
 from scheduler.domain.calendar import Choice
 from scheduler.domain.people import Role
 from scheduler.ids import new_id
-from scheduler.services import approvals, people, posts
+from scheduler.services import approvals, people, posts, rendering
 from scheduler.services.people import NewGrant
 from scheduler.services.writing import When, Writing
 from tests.integration.services_fixtures import (
@@ -151,6 +152,33 @@ async def test_a_window_that_closed_meanwhile_is_not_approved(shared: World) -> 
         later(shared, "zorc", timedelta(hours=2)) as (uow, actor),
     ):
         await approvals.approve(uow, actor, post.id, digest=str(post.digest))
+
+
+async def test_a_digest_of_the_former_form_hides_no_editor(own: World) -> None:
+    """Who changed the post is taken off it by hand, and its digest put in the form that names no editors."""
+    draft = await own.draft()
+    async with own.as_("vidmar") as (uow, actor):
+        changed = Writing(title="Changed by Vidmar")
+        await posts.edit(uow, actor, draft.id, changed, revision=draft.revision)
+    async with own.as_("hocevar") as (uow, actor):
+        post = await posts.submit(uow, own.app.kit, actor, draft.id, revision=2)
+    former = await _former_digest(own, post)
+    vidmar = (await own.actor("vidmar")).person_id
+    async with own.app.open_uow() as uow:
+        await uow.session.execute(update(Post).values(digest=former))
+        await uow.session.execute(delete(PostEditor).where(col(PostEditor.person_id) == vidmar))
+    async with refused(own, "content_changed"), own.as_("vidmar") as (uow, actor):
+        await approvals.approve(uow, actor, post.id, digest=former)
+
+
+async def _former_digest(world: World, post: Post) -> str:
+    async with world.app.open_uow.read() as uow:
+        parts = await rows.load_parts(uow, await uow.session.get_one(Post, post.id))
+        said = rendering.build_statement(parts, post.policy or "").as_json()
+    said = {name: value for name, value in said.items() if name != "editors"}
+    said["items"] = [{k: v for k, v in item.items() if k != "language"} for item in said["items"]]
+    said["v"] = 1
+    return "sha256:" + sha256_hex(b"chancery/approval/v1\0" + canonical(said))
 
 
 async def test_what_a_newer_policy_forbids_is_not_approved(own: World) -> None:

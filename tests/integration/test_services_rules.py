@@ -5,7 +5,7 @@ from datetime import timedelta
 import pytest
 from sqlalchemy import update
 
-from scheduler.db import posts
+from scheduler.db import posts, rules
 from scheduler.db.tables import PolicyProposal, Post
 from scheduler.policy.bundle import open_policy, pack
 from scheduler.policy.rules import Effect
@@ -22,6 +22,7 @@ from tests.support.world import POLICY, POLICY_TEXT, World
 
 pytestmark = pytest.mark.asyncio(loop_scope="session")
 SECOND = POLICY.replace(b"karvenia-test-1", b"karvenia-test-2")
+TICK = timedelta(microseconds=1)
 THIRD = POLICY.replace(b"karvenia-test-1", b"karvenia-test-3")
 
 
@@ -78,6 +79,28 @@ async def test_a_proposal_ends_with_its_seal_or_its_proposer(own: World) -> None
         await people.deactivate_person(uow, actor, "bizjak")
     async with own.as_("oblak") as (uow, actor):
         assert (await policies.activate(uow, actor, SECOND)).active is None
+
+
+async def test_a_proposal_is_void_after_a_week(own: World) -> None:
+    async with own.as_("bizjak") as (uow, actor):
+        proposal = (await policies.activate(uow, actor, SECOND)).proposal
+    async with own.app.open_uow.read() as uow:
+        uow.now = proposal.proposed_at + rules.PROPOSAL_LIFETIME - TICK
+        assert len(await rules.find_proposals(uow)) == 1
+        uow.now += TICK
+        assert await rules.find_proposals(uow) == []
+
+
+async def test_a_clock_that_was_set_back_stands_in_no_policys_way(own: World) -> None:
+    last = (await own.activate(SECOND)).active
+    assert last is not None
+    for admin in ("bizjak", "oblak"):
+        async with own.as_(admin) as (uow, actor):
+            uow.now = last.activated_at - TICK
+            done = await policies.activate(uow, actor, THIRD)
+    assert done.active is not None
+    async with own.app.open_uow.read() as uow:
+        assert (await policies.get_active(uow)).body == THIRD
 
 
 async def test_posts_that_cite_a_changed_line_are_drafts_again(own: World) -> None:
