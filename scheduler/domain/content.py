@@ -58,7 +58,9 @@ class Statement:
         What was approved in the former form waits for its time all the same; whoever changes an editor or a language
         does not turn a digest of today's form into one of the former.
         """
-        return known if known is not None and known == _digest(self._former()) else self.digest()
+        today = self.digest()
+        is_former = known not in {None, today} and known == _digest(self._former())
+        return str(known) if is_former else today
 
     def _sorted(self) -> list[Item]:
         return sorted(self.items, key=lambda item: item.account_id)
