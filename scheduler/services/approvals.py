@@ -79,12 +79,12 @@ def _require_read(parts: PostParts, digest: str) -> None:
     post = parts.post
     try:
         statement = rendering.build_statement(parts, post.policy or "")
+        stands, today = statement.digest_like(post.digest), statement.digest()
     except (ValueError, KeyError, TypeError) as exc:
         raise StaleContentError(f"the stored post cannot be read: {exc}") from exc
-    stands = statement.digest_like(post.digest)
     if not digest == post.digest == stands:
         raise StaleContentError("the post is not what you read; look at it again", digest=stands)
-    if stands != statement.digest():
+    if stands != today:
         raise StaleContentError(
             "it was submitted to an earlier release: its author has to withdraw and submit it again"
         )
