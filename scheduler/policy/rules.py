@@ -7,6 +7,7 @@ format: 2
 version: 2027.03.1
 settings: {rebuttal.smallest_impact: "5"}
 lists: …          # scheduler.policy.lists
+workflows: …      # who decides: scheduler.policy.workflows
 glossary: …       # and the other registries: scheduler.policy.registries
 rules:
   - id: link.allowlist
@@ -39,6 +40,7 @@ from scheduler.policy.matching import PatternError
 from scheduler.policy.reading import Reading
 from scheduler.policy.registries import SECTIONS, Registries
 from scheduler.policy.source import Node, read
+from scheduler.policy.workflows import BreakGlass, Workflow, read_break_glass, read_workflows
 
 FORMAT: Final = 2
 MAX_RULES: Final = 10_000
@@ -47,7 +49,8 @@ MAX_FILES: Final = 200
 _VERSION: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,39}")
 _ID: Final = re.compile(r"[A-Za-z0-9]+(?:[._-][A-Za-z0-9]+){0,9}")
 _FILE: Final = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_./-]{0,99}\.ya?ml")
-_TOP: Final = frozenset({"format", "version", "settings", "lists", "rules", *SECTIONS})
+_ONCE: Final = ("format", "version", "break_glass")
+_TOP: Final = frozenset({*_ONCE, "settings", "lists", "rules", "workflows", *SECTIONS})
 _NEEDED: Final = frozenset({"id", "title", "message"})
 _OPTIONAL: Final = frozenset(
     {"effect", "when", "cases", "fix", "approver", "override", "waits", "source", "examples", "key"}
@@ -112,6 +115,8 @@ class Policy:
     registries: Registries = field(repr=False, compare=False)
     lexicon: Lexicon = field(repr=False, compare=False)
     index: Index = field(repr=False, compare=False)
+    workflows: tuple[Workflow, ...] = field(default=(), repr=False, compare=False)
+    break_glass: BreakGlass | None = None  #: None: nobody
 
     @classmethod
     def load(cls, files: Mapping[str, str], extra: Iterable[Node] = ()) -> Self:
@@ -148,6 +153,7 @@ class _Builder:
         self._settings: dict[str, str] = {}
         self._lists: dict[str, NamedList] = {}
         self._rules: list[Node] = []
+        self._workflows: list[Node] = []
         self._registries = Registries()
         self._content: list[JsonValue] = []
         self._last = Node(None, "policy", 1)
@@ -156,7 +162,7 @@ class _Builder:
         self._last = file
         for key, node in file.fields(needed=frozenset(), optional=_TOP).items():
             match key:
-                case "format" | "version":
+                case _ if key in _ONCE:
                     if key in self._once:
                         node.refuse(f"{key} stands in {self._once[key].file} already")
                     self._once[key] = node
@@ -166,6 +172,8 @@ class _Builder:
                     self._take_lists(node)
                 case "rules":
                     self._rules += node.elements()
+                case "workflows":
+                    self._workflows += node.elements()
                 case _:
                     self._registries.read(key, node)
         self._content.append(_canonical_form(file.plain()))
@@ -195,6 +203,7 @@ class _Builder:
         scope = Scope(frozenset(), frozenset(self._lists))
         rules = tuple(_read_rule(node, scope, written) for node in self._rules)
         self._check_ids(rules)
+        workflows = read_workflows(self._workflows, scope, written)
         try:
             lexicon = Lexicon([*self._lists.values(), *self._registries.lists, *written])
         except PatternError as exc:
@@ -211,7 +220,13 @@ class _Builder:
             "registries": self._registries,
             "lexicon": lexicon,
             "index": Index([[case.when for case in rule.cases] for rule in rules], self._denied()),
+            "workflows": workflows,
+            "break_glass": self._read_break_glass(),
         }
+
+    def _read_break_glass(self) -> BreakGlass | None:
+        node = self._once.get("break_glass")
+        return None if node is None else read_break_glass(node)
 
     def _denied(self) -> dict[str, list[str]]:
         """The lists of the glossary's entries, by the rule that they name."""
