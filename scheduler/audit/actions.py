@@ -43,6 +43,7 @@ class Action(StrEnum):
     POST_WITHDRAW = "post.withdraw"
     POST_REOPEN = "post.reopen"
     POST_RETURN = "post.return"
+    POST_DECIDE = "post.decide"
     POST_APPROVE = "post.approve"
     POST_SCHEDULE = "post.schedule"
     POST_CANCEL = "post.cancel"

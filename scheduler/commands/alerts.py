@@ -13,7 +13,7 @@ from scheduler.commands.installing import read_settings, require_installed
 from scheduler.commands.printing import json_option, limit_option, show_items, show_json
 from scheduler.commands.refusals import AlertsNotConfiguredError, AlertTestFailedError
 from scheduler.db.uow import UnitOfWorkFactory
-from scheduler.domain.alerts import AlertKind
+from scheduler.domain.alert_kinds import AlertKind
 from scheduler.services import alerts
 from scheduler.services.alerts import Outgoing
 from scheduler.settings import Settings

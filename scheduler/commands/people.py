@@ -27,6 +27,7 @@ _GRANTS: Final = {
     "state": "state",
     "person": "person.code",
     "role": "role",
+    "office": "office",
     "mission": "mission",
     "from": "not_before",
     "until": "not_after",
@@ -112,6 +113,9 @@ def grant() -> None:
 @click.argument("person")
 @click.argument("role", type=click.Choice([each.value for each in Role]))
 @click.argument("mission")
+@click.option(
+    "--office", help="In which they decide on posts, such as protocol; clearer or supervisor only."
+)
 @click.option("--from", "not_before", help="Such as 2027-03-28T00:00+01:00; default: at once.")
 @click.option("--until", "not_after", help="Such as 2027-06-30T00:00+02:00; default: no end.")
 @json_option
@@ -125,7 +129,8 @@ def add_grant(
 ) -> None:
     """Propose a role for a person on a mission and all below it.
 
-    Example: chancery grant add zorc supervisor krv.hq
+    Examples: chancery grant add zorc supervisor krv.hq
+    chancery grant add pogacnik clearer krv.hq --office desk_officer.east --until 2027-06-30T00:00+02:00
     """
     given = {name: value for name, value in members.items() if value is not None}
     show_fields(api.post("/grants", given), _GRANTS, as_json=as_json)

@@ -1,5 +1,6 @@
 """`chancery post`: write, submit and follow posts, as an officer."""
 
+from collections.abc import Mapping
 from datetime import datetime
 from typing import Any, Final, Unpack
 from uuid import UUID
@@ -18,7 +19,9 @@ from scheduler.commands.printing import (
 from scheduler.commands.series import show_series
 from scheduler.commands.writing import (
     Options,
+    accept_option,
     put_images,
+    read_accepted,
     read_body,
     read_texts,
     read_when,
@@ -177,15 +180,28 @@ def edit(
 
 @post.command()
 @post_argument
+@accept_option
 @revision_option
 @json_option
 @needs_api
-def submit(api: Api, *, post_id: UUID, revision: int | None, as_json: bool) -> None:
-    """Put a post before the supervisors; its content is rendered and gets its digest.
+def submit(
+    api: Api,
+    *,
+    post_id: UUID,
+    accepted: tuple[str, ...],
+    revision: int | None,
+    as_json: bool,
+) -> None:
+    """Put a post before those who decide; its content is rendered and gets its digest.
 
-    Example: chancery post submit 0190f1c2-7b7e-7a63-8f0e-0d9a5c1e2b3f
+    Of a warning you say why it is right all the same; so you ask for an override, where a rule that blocks names who
+    may give it. Who decides reads your reason, and it is part of what they approve.
+
+    Examples: chancery post submit 0190f1c2-7b7e-7a63-8f0e-0d9a5c1e2b3f
+    chancery post submit 0190f1c2-7b7e-7a63-8f0e-0d9a5c1e2b3f --accept "R05=the title of a book"
     """
-    _act(api, post_id, "submit", revision=revision, as_json=as_json)
+    body = read_accepted(accepted)
+    _act(api, post_id, "submit", body, revision=revision, as_json=as_json)
 
 
 @post.command()
@@ -287,10 +303,18 @@ def explain(api: Api, *, post_id: UUID, as_json: bool) -> None:
         click.echo("Nothing stands in its way.")
 
 
-def _act(api: Api, post_id: UUID, act: str, *, revision: int | None, as_json: bool) -> None:
+def _act(
+    api: Api,
+    post_id: UUID,
+    act: str,
+    body: Mapping[str, object] | None = None,
+    *,
+    revision: int | None,
+    as_json: bool,
+) -> None:
     if revision is None:
         revision = api.get(f"/posts/{post_id}")["revision"]
-    _show_written(api.post(f"/posts/{post_id}/{act}", revision=revision), as_json=as_json)
+    _show_written(api.post(f"/posts/{post_id}/{act}", body, revision=revision), as_json=as_json)
 
 
 def _as_sent(value: object) -> object:

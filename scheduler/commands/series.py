@@ -13,6 +13,7 @@ from scheduler.commands.printing import (
     show_items,
     show_json,
 )
+from scheduler.commands.writing import accept_option, read_accepted
 
 _COLUMNS: Final = {
     "id": "id",
@@ -82,15 +83,17 @@ def show(api: Api, *, series_id: UUID, as_json: bool) -> None:
 
 @series.command()
 @_series
+@accept_option
 @json_option
 @needs_api
-def submit(api: Api, *, series_id: UUID, as_json: bool) -> None:
-    """Put every draft of a series before the supervisors, each on its own; a refusal ends it there.
+def submit(api: Api, *, series_id: UUID, accepted: tuple[str, ...], as_json: bool) -> None:
+    """Put every draft of a series before those who decide, each on its own; a refusal ends it there.
 
     Example: chancery series submit 0190f1c2-7b7e-7a63-8f0e-0d9a5c1e2b3f
     """
+    body = read_accepted(accepted)
     for each in find_posts(api, series_id, "draft"):
-        api.post(f"/posts/{each['id']}/submit", revision=each["revision"])
+        api.post(f"/posts/{each['id']}/submit", body, revision=each["revision"])
     show_series(api.get(f"/series/{series_id}"), as_json=as_json)
 
 

@@ -106,5 +106,6 @@ def whoami(api: Api, *, as_json: bool) -> None:
 
 def _describe(grant: dict[str, Any]) -> str:
     young = grant["approves_from"]
-    role = f"{grant['role']} at {grant['mission']}"
+    office = f" ({grant['office']})" if grant["office"] else ""
+    role = f"{grant['role']}{office} at {grant['mission']}"
     return f"{role} (approves from {young})" if young else role

@@ -99,6 +99,26 @@ class ImageType(click.ParamType[ImageOption]):
         return ImageOption(key=key or None, part=int(part or 1), path=Path(path), alt=alt)
 
 
+accept_option = click.option(
+    "--accept",
+    "accepted",
+    multiple=True,
+    metavar="RULE=REASON",
+    help="Why you go on in spite of this rule's finding; may be given again.",
+)
+
+
+def read_accepted(given: Sequence[str]) -> dict[str, object]:
+    """The body of a submission."""
+    accepted = {}
+    for each in given:
+        rule, _, reason = each.partition("=")
+        if not (rule.strip() and reason.strip()):
+            raise click.UsageError('write --accept "RULE=REASON"')
+        accepted[rule.strip()] = reason.strip()
+    return {"accept": accepted}
+
+
 def writing_options(command: F) -> F:
     """Add the options that write a post."""
     for option in reversed(_OPTIONS):

@@ -33,13 +33,8 @@ from scheduler.db.tables import (
     SignOfLife,
 )
 from scheduler.db.uow import UnitOfWork
-from scheduler.domain.alerts import (
-    APPROVAL_AHEAD,
-    OVERDUE_AFTER,
-    SILENT_AFTER,
-    AlertKind,
-    Target,
-)
+from scheduler.domain.alert_kinds import AlertKind
+from scheduler.domain.alerts import APPROVAL_AHEAD, OVERDUE_AFTER, SILENT_AFTER, Target
 from scheduler.domain.delivery_flow import IN_HAND, DeliveryState
 from scheduler.domain.people import Actor, Permission
 from scheduler.domain.post_flow import PostState
@@ -199,6 +194,20 @@ async def find_unapproved(uow: UnitOfWork, *, limit: int) -> list[tuple[UUID, da
         .order_by(col(Post.due_at))
     )
     return [(row.id, row.updated_at) for row in await uow.session.execute(query.limit(limit))]
+
+
+async def find_unanswered(uow: UnitOfWork, *, limit: int) -> list[tuple[UUID, datetime]]:
+    """Posts in review for which an office is late, with the time that it had; the next one's is told anew."""
+    query = (
+        select(col(Post.id), col(Post.answer_by))
+        .where(
+            col(Post.state) == PostState.IN_REVIEW,
+            col(Post.answer_by) <= uow.now,
+            _not_told_since(AlertKind.CLEARANCE_LATE, col(Post.id), col(Post.answer_by)),
+        )
+        .order_by(col(Post.answer_by))
+    )
+    return [(row.id, row.answer_by) for row in await uow.session.execute(query.limit(limit))]
 
 
 async def find_unmoving(uow: UnitOfWork, *, limit: int) -> list[tuple[UUID, UUID, datetime, str]]:

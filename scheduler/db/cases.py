@@ -10,7 +10,7 @@ from sqlmodel import col
 
 from scheduler.db import attempts, persons, posts, rows
 from scheduler.db.posts import PostParts, Target
-from scheduler.db.tables import Account, Approval, Attempt, Delivery, Person, Post
+from scheduler.db.tables import Account, Approval, Attempt, Delivery, Post
 from scheduler.db.uow import UnitOfWork
 from scheduler.domain.people import Actor
 
@@ -41,7 +41,8 @@ async def load(uow: UnitOfWork, chosen: Collection[Delivery]) -> dict[UUID, Case
     parts = await posts.load_rest(uow, found, targets)
     owners = {each.id: account for pairs in targets.values() for each, account in pairs}
     approvals = await posts.find_approvals(uow, wanted)
-    approvers = await _load_approvers(uow, approvals)
+    deciders = {each.person_id for of_post in approvals.values() for each in of_post}
+    approvers = await persons.load_actors_by_id(uow, deciders)
     tried = await attempts.find(uow, [each.id for each in chosen])
     cases = {}
     for delivery in chosen:
@@ -66,12 +67,3 @@ async def read_targets(uow: UnitOfWork, post_ids: Collection[UUID]) -> dict[UUID
     for each in sorted(found, key=lambda each: owners[each.account_id].code):
         targets[each.post_id].append((each, owners[each.account_id]))
     return targets
-
-
-async def _load_approvers(
-    uow: UnitOfWork, approvals: Mapping[UUID, Collection[Approval]]
-) -> dict[UUID, Actor]:
-    ids = {each.person_id for of_post in approvals.values() for each in of_post}
-    query = select(Person).where(rows.among(col(Person.id), ids))
-    query = query.execution_options(populate_existing=True)
-    return await persons.load_actors(uow, (await uow.session.scalars(query)).all(), via="worker")

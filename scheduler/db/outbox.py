@@ -5,7 +5,8 @@ from uuid import UUID
 
 from scheduler.canonical import JsonObject, JsonValue
 from scheduler.db.tables import OutboundEvent
-from scheduler.domain.alerts import keep_detail, kind_of
+from scheduler.domain.alert_kinds import kind_of
+from scheduler.domain.alerts import keep_detail
 
 
 def build_event(members: JsonObject, now: datetime) -> OutboundEvent | None:

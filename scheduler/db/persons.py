@@ -8,6 +8,7 @@ from uuid import UUID
 from sqlalchemy import ColumnElement, and_, func, or_, select
 from sqlmodel import col
 
+from scheduler.db import rows
 from scheduler.db.tables import ApiToken, Enrolment, Grant, Mission, Person
 from scheduler.db.uow import UnitOfWork
 from scheduler.domain import people
@@ -68,6 +69,13 @@ async def load_actor(
     return (await load_actors(uow, [person], via=via, token=token))[person.id]
 
 
+async def load_actors_by_id(uow: UnitOfWork, ids: Collection[UUID]) -> dict[UUID, Actor]:
+    """The persons who decided on something, read again, with the grants in force."""
+    query = select(Person).where(rows.among(col(Person.id), set(ids)))
+    query = query.execution_options(populate_existing=True)
+    return await load_actors(uow, (await uow.session.scalars(query)).all(), via="worker")
+
+
 async def load_actors(
     uow: UnitOfWork, found: Sequence[Person], *, via: str, token: ApiToken | None = None
 ) -> dict[UUID, Actor]:
@@ -84,20 +92,29 @@ async def load_actors(
             continue
         grants[grant.person_id].append(
             people.Grant(
-                role=Role(grant.role), mission_path=mission.path, may_approve_from=ripe_from(grant)
+                role=Role(grant.role),
+                mission_path=mission.path,
+                may_approve_from=ripe_from(grant),
+                office=grant.office,
             )
         )
     return {
         person.id: Actor(
             person_id=person.id,
             grants=tuple(grants[person.id]),
-            scopes=frozenset(Permission if token is None else map(Permission, token.scopes)),
+            scopes=frozenset(Permission) if token is None else _scopes_of(token),
             via=via,
             token_id=None if token is None else token.id,
             approvals_suspended_until=person.approvals_suspended_until,
         )
         for person in found
     }
+
+
+def _scopes_of(token: ApiToken) -> frozenset[Permission]:
+    """Who may approve with a token may clear with it: tokens of before offices cleared do not name that scope."""
+    scopes = frozenset(map(Permission, token.scopes))
+    return scopes | {Permission.CLEAR} if Permission.APPROVE in scopes else scopes
 
 
 async def find_token(uow: UnitOfWork, token_sha256: str) -> tuple[ApiToken, Person] | None:
@@ -171,7 +188,7 @@ def _in_force(now: datetime) -> ColumnElement[bool]:
 
 
 def ripe_from(grant: Grant) -> datetime:
-    """When the grant begins to approve."""
+    """When the grant begins to decide on posts."""
     if grant.bootstrap or grant.confirmed_at is None:
         return grant.not_before
     return max(grant.not_before, grant.confirmed_at + people.NEW_GRANT_COOLDOWN)

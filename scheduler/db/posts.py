@@ -12,6 +12,7 @@ from sqlmodel import col
 
 from scheduler.audit.actions import Action
 from scheduler.canonical import JsonObject, JsonValue
+from scheduler.clock import iso
 from scheduler.db import rows
 from scheduler.db.missions import in_scope
 from scheduler.db.tables import (
@@ -32,6 +33,7 @@ from scheduler.domain.delivery_flow import CLOSING
 from scheduler.domain.people import Actor, Permission
 from scheduler.domain.post_flow import PostMove, PostState
 from scheduler.errors import ConflictError, NotFoundError
+from scheduler.policy.clearance import Mode
 
 #: What nobody has asked to go out, or nobody wants to any more. Named so, and not by the other states, because the
 #: database would then read all of them by their index and sort them for every page.
@@ -63,12 +65,17 @@ class PostParts:
     @property
     def sources(self) -> JsonValue:
         """What the officer wrote, in one order: it is part of what is approved."""
-        declared = {} if self.post.facts is None else {"facts": self.post.facts}
+        submitted = self.post.submitted_at
+        later = {
+            "facts": self.post.facts,
+            "accepted": self.post.accepted,
+            "submitted": None if submitted is None else iso(submitted),
+        }
         return {
             "texts": [[text.language, text.segments] for text in self.texts],
             "variants": [[str(each.account_id), each.segments] for each in self.variants],
             "card": self.post.link_card,
-            **declared,
+            **{name: value for name, value in later.items() if value is not None},
         }
 
 
@@ -213,15 +220,21 @@ async def find_due_between(
 
 
 async def find_awaiting(uow: UnitOfWork, actor: Actor) -> Sequence[Post]:
-    """What awaits this person: in review, in their scope, not touched by them."""
+    """What may await this person: in review, in their scope, neither written nor decided by them."""
     touched = select(col(PostEditor.post_id)).where(col(PostEditor.person_id) == actor.person_id)
+    decided = exists().where(
+        col(Approval.post_id) == col(Post.id),
+        col(Approval.revision) == col(Post.revision),
+        col(Approval.person_id) == actor.person_id,
+    )
     query = (
         select(Post)
         .join(Mission, col(Mission.id) == col(Post.mission_id))
         .where(
-            in_scope(actor, Permission.APPROVE),
+            in_scope(actor, Permission.CLEAR),
             col(Post.state) == PostState.IN_REVIEW,
             col(Post.id).not_in(touched),
+            ~decided,
         )
         .order_by(col(Post.due_at), col(Post.id))
     )
@@ -262,6 +275,14 @@ async def find_approvals(uow: UnitOfWork, post_ids: Iterable[UUID]) -> dict[UUID
         .order_by(col(Approval.id))
     )
     return _by_post(each for each in await uow.session.scalars(query) if uow.seals.holds(each))
+
+
+async def count_approvals(uow: UnitOfWork, mode: Mode, since: datetime) -> int:
+    """How many decisions of the mode there were since then, on all posts; also those whose seal is broken."""
+    query = select(func.count()).where(
+        col(Approval.mode) == mode.value, col(Approval.decided_at) > since
+    )
+    return (await uow.session.execute(query)).scalar_one()
 
 
 async def lock_settled(uow: UnitOfWork, post_ids: Iterable[UUID]) -> Sequence[Post]:

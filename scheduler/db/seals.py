@@ -131,10 +131,12 @@ RULES: Final[Mapping[type[Base], Rule]] = {
         Attempt, without=("request", "account_id"), kind="delivery", owner="delivery_id"
     ),
 }
-#: Columns that came later stand in a digest only where they have a value: the digests of before stay true.
-_LATER: Final[Mapping[type[Base], tuple[str, ...]]] = {
-    Post: ("campaign_id", "facts"),
-    Posture: ("campaign_id",),
+#: Columns that came later stand in a digest only where they say something else than before: older digests stay true.
+_LATER: Final[Mapping[type[Base], Mapping[str, object]]] = {
+    Grant: {"office": ""},
+    Post: dict.fromkeys(("campaign_id", "facts", "accepted", "submitted_at", "answer_by")),
+    Posture: {"campaign_id": None},
+    Approval: {"mode": "approve", "reason": ""},
 }
 #: Rows of these are changed by who has locked them: what is in memory is what is in the database.
 _LOCKED: Final = (Post, Delivery, Attempt)
@@ -201,8 +203,8 @@ class RowSeals:
     def _digest(self, table: type[Base], values: dict[str, Any]) -> str:
         for name in _PARTS.keys() & values.keys():
             values[name] = _PARTS[name](values[name])
-        for name in _LATER.get(table, ()):
-            if values[name] is None:
+        for name, before in _LATER.get(table, {}).items():
+            if values[name] == before:
                 del values[name]
         try:
             told = orjson.dumps([table.__tablename__, values], default=_plain, option=_OPTIONS)

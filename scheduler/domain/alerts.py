@@ -1,6 +1,6 @@
-"""What is worth waking a person for: which records are alerts, and how an alert reads.
+"""What is worth waking a person for, and how it is told.
 
-Most alerts are a record of the audit log seen from the other side: `kind_of` is the one table that says which. The rest
+Most alerts are a record of the audit log seen from the other side, as `scheduler.domain.alert_kinds` says; the rest
 come from time alone and are found by a sweep.
 """
 
@@ -9,7 +9,6 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from enum import StrEnum
-from types import MappingProxyType
 from typing import Final
 from uuid import UUID
 
@@ -17,6 +16,7 @@ import regex
 
 from scheduler.canonical import JsonObject, JsonValue, canonical
 from scheduler.clock import iso
+from scheduler.domain.alert_kinds import WORDS, AlertKind
 from scheduler.domain.delivery_flow import PUBLIC, DeliveryState
 
 #: A post in review that is due within this time needs a person now.
@@ -30,25 +30,6 @@ _TITLE_LENGTH: Final = 80
 _WHY_LENGTH: Final = 300
 #: What could break a line, a header or the reading order.
 _UNSAFE: Final = regex.compile(r"[\p{Cc}\p{Cs}\p{Zl}\p{Zp}\u202a-\u202e\u2066-\u2069]")
-
-
-class AlertKind(StrEnum):
-    APPROVAL_DUE = "approval_due"
-    PREFLIGHT_FAILED = "preflight_failed"
-    OVERDUE = "overdue"
-    LATE = "late"
-    HELD = "held"
-    UNKNOWN = "unknown"
-    FAILED = "failed"
-    EXPIRED = "expired"
-    REOPENED = "reopened"
-    DRIFTED = "drifted"
-    ACCOUNT_PAUSED = "account_paused"
-    SIGN_IN_EXPIRING = "sign_in_expiring"
-    WORKER_SILENT = "worker_silent"
-    STOPPED = "stopped"
-    RESUMED = "resumed"
-    TEST = "test"
 
 
 class Target(StrEnum):
@@ -66,34 +47,9 @@ class Public(StrEnum):
     NOT_KNOWN = "not known"
 
 
-_BY_ACTION: Final[Mapping[str, AlertKind]] = MappingProxyType(
-    {
-        "delivery.preflight_failed": AlertKind.PREFLIGHT_FAILED,
-        "delivery.hold": AlertKind.HELD,
-        "delivery.unknown": AlertKind.UNKNOWN,
-        "delivery.rejected": AlertKind.FAILED,
-        "delivery.expire": AlertKind.EXPIRED,
-        "post.reopen": AlertKind.REOPENED,
-        "delivery.drift": AlertKind.DRIFTED,
-        "account.pause": AlertKind.ACCOUNT_PAUSED,
-        "account.expiring": AlertKind.SIGN_IN_EXPIRING,
-        "posture.stop": AlertKind.STOPPED,
-        "posture.resume": AlertKind.RESUMED,
-    }
-)
-
-
 _KEPT: Final = (
-    "code", "why", "message", "reason", "differences", "problems", "from", "in_flight", "caught",
+    "code", "why", "message", "reason", "differences", "problems", "from", "in_flight", "caught", "without", "inform",
 )  # fmt: skip
-
-
-def kind_of(action: str, detail: JsonObject) -> AlertKind | None:
-    """The alert that a record is, if it is one."""
-    kind = _BY_ACTION.get(action)
-    if kind is AlertKind.HELD and detail.get("code") == "late":
-        return AlertKind.LATE
-    return kind
 
 
 def keep_detail(detail: JsonObject) -> dict[str, JsonValue]:
@@ -105,7 +61,7 @@ def reason_of(detail: JsonObject) -> str:
     """Why, in the words of the record: its code and what it says, or the problems it lists."""
     said = [detail.get(name) for name in ("code", "why", "message", "reason")]
     listed: list[JsonValue] = []
-    for name in ("differences", "problems"):
+    for name in ("differences", "problems", "without", "inform"):
         found = detail.get(name)
         if isinstance(found, Sequence) and not isinstance(found, str):
             listed += found
@@ -135,129 +91,6 @@ def judge_public(
     if kind is AlertKind.WORKER_SILENT or detail.get("in_flight"):
         return Public.NOT_KNOWN
     return Public.NO
-
-
-@dataclass(frozen=True, slots=True)
-class Words:
-    headline: str
-    what: str
-    who: str
-    command: str
-    page: str  #: below `/api/v1`
-
-
-_SUPERVISOR: Final = "a supervisor of {mission}"
-_DELIVERY: Final = ("chancery delivery show {id}", "/deliveries/{id}")
-WORDS: Final[Mapping[AlertKind, Words]] = MappingProxyType(
-    {
-        AlertKind.APPROVAL_DUE: Words(
-            "Waits for approval",
-            "It is due soon and nobody has approved it; unapproved it does not go out.",
-            "a supervisor of {mission} who did not write it",
-            "chancery approval show {post}",
-            "/posts/{post}",
-        ),
-        AlertKind.PREFLIGHT_FAILED: Words(
-            "Pre-flight failed",
-            "The check ahead of its time found what would stop it.",
-            _SUPERVISOR,
-            *_DELIVERY,
-        ),
-        AlertKind.OVERDUE: Words(
-            "Has not left",
-            "Its time has come and it has not left; soon it is held as late.",
-            f"{_SUPERVISOR}, and whoever operates this installation (chancery doctor)",
-            *_DELIVERY,
-        ),
-        AlertKind.LATE: Words(
-            "Late",
-            "It could not leave in time and is held; a person releases or ends it.",
-            _SUPERVISOR,
-            *_DELIVERY,
-        ),
-        AlertKind.HELD: Words(
-            "Held",
-            "It is held; a person releases or ends it.",
-            _SUPERVISOR,
-            *_DELIVERY,
-        ),
-        AlertKind.UNKNOWN: Words(
-            "Outcome unknown",
-            "The request left and no clear answer came. Chancery looks on the platform: "
-            "do not post it by hand meanwhile.",
-            _SUPERVISOR,
-            *_DELIVERY,
-        ),
-        AlertKind.FAILED: Words(
-            "Refused by the platform",
-            "The platform refused it for good; a person releases or ends it.",
-            _SUPERVISOR,
-            *_DELIVERY,
-        ),
-        AlertKind.EXPIRED: Words(
-            "Expired",
-            "Its approved window is over; it does not go out. A new post needs a new approval.",
-            "an officer of {mission}",
-            "chancery post show {post}",
-            "/posts/{post}",
-        ),
-        AlertKind.REOPENED: Words(
-            "A draft again",
-            "What it rests on has changed: it does not go out before it is submitted and approved again.",
-            "an officer of {mission}",
-            "chancery post show {post}",
-            "/posts/{post}",
-        ),
-        AlertKind.DRIFTED: Words(
-            "Differs from what was approved",
-            "What is public is not what was approved, or is gone.",
-            _SUPERVISOR,
-            *_DELIVERY,
-        ),
-        AlertKind.ACCOUNT_PAUSED: Words(
-            "Account paused",
-            "Nothing leaves on this account; what is due waits, and is held when it is late.",
-            "an admin of {mission}",
-            "chancery account check {account}",
-            "/accounts/{id}",
-        ),
-        AlertKind.SIGN_IN_EXPIRING: Words(
-            "Sign-in ends soon",
-            "The sign-in of this account ends soon and has to be renewed by a person.",
-            "an admin of {mission}",
-            "chancery account check {account}",
-            "/accounts/{id}",
-        ),
-        AlertKind.WORKER_SILENT: Words(
-            "Worker silent",
-            "A worker ended without a word, or hangs. What it was sending is looked up, not sent again.",
-            "whoever operates this installation",
-            "chancery doctor",
-            "/deliveries?state=sending&state=unknown",
-        ),
-        AlertKind.STOPPED: Words(
-            "Publishing is stopped",
-            "What it forbids does not leave until somebody resumes; what comes due is held.",
-            "whoever may stop at the headquarters",
-            "chancery posture",
-            "/posture",
-        ),
-        AlertKind.RESUMED: Words(
-            "Publishing goes on",
-            "The stop is lifted; what was held stays held until a person releases it.",
-            "supervisors of each mission",
-            "chancery delivery list --state held",
-            "/deliveries?state=held",
-        ),
-        AlertKind.TEST: Words(
-            "Test",
-            "Somebody asked for a test of the alerts; there is nothing to do.",
-            "nobody",
-            "chancery alert list",
-            "/alerts",
-        ),
-    }
-)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -14,6 +14,7 @@ from scheduler.errors import ForbiddenError, NotFoundError
 
 class Role(StrEnum):
     OFFICER = "officer"
+    CLEARER = "clearer"
     SUPERVISOR = "supervisor"
     ADMIN = "admin"
     AUDITOR = "auditor"
@@ -22,6 +23,7 @@ class Role(StrEnum):
 class Permission(StrEnum):
     READ = "read"  #: posts, deliveries, accounts, missions in scope
     WRITE = "write"  #: draft, edit, submit, withdraw, schedule, cancel
+    CLEAR = "clear"  #: say that nothing speaks against a post, for one's office
     APPROVE = "approve"  #: approve and return
     REPAIR = "repair"  #: end a hold or an unknown
     STOP = "stop"  #: freeze and resume
@@ -33,10 +35,12 @@ class Permission(StrEnum):
 ROLE_PERMISSIONS: Final[Mapping[Role, frozenset[Permission]]] = MappingProxyType(
     {
         Role.OFFICER: frozenset({Permission.READ, Permission.WRITE, Permission.STOP}),
+        Role.CLEARER: frozenset({Permission.READ, Permission.CLEAR}),
         Role.SUPERVISOR: frozenset(
             {
                 Permission.READ,
                 Permission.WRITE,
+                Permission.CLEAR,
                 Permission.APPROVE,
                 Permission.REPAIR,
                 Permission.STOP,
@@ -47,13 +51,15 @@ ROLE_PERMISSIONS: Final[Mapping[Role, frozenset[Permission]]] = MappingProxyType
     }
 )
 
-#: A grant made after the installation approves nothing before this time is over.
+#: What is said of a post: a young grant may not.
+DECIDING: Final = frozenset({Permission.CLEAR, Permission.APPROVE})
+#: A grant made after the installation decides nothing before this time is over.
 NEW_GRANT_COOLDOWN: Final = timedelta(hours=24)
-#: A person who was enrolled again approves nothing before this time is over.
+#: A person who was enrolled again decides nothing before this time is over.
 REENROLMENT_SUSPENSION: Final = timedelta(hours=24)
 
 #: What a person who was enrolled again may not do yet: the new token may be somebody else's.
-_SUSPENDED: Final = frozenset({Permission.APPROVE, Permission.MANAGE})
+_SUSPENDED: Final = DECIDING | {Permission.MANAGE}
 
 
 class PermissionDeniedError(ForbiddenError):
@@ -82,11 +88,12 @@ class ApprovalsSuspendedError(PermissionDeniedError):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Grant:
-    """A role on a mission and everything below it."""
+    """A role on a mission and everything below it, maybe in an office of it."""
 
     role: Role
     mission_path: str  #: ids from the root to the mission, `/…/…/`
-    may_approve_from: datetime  #: a young grant carries every permission but APPROVE
+    may_approve_from: datetime  #: a young grant carries every permission but those that decide
+    office: str = ""
 
     def covers(self, mission_path: str) -> bool:
         return mission_path.startswith(self.mission_path)
@@ -164,6 +171,24 @@ class Actor:
     def sees(self, mission_path: str) -> bool:
         return any(grant.covers(mission_path) for grant in self.grants)
 
+    def offices(
+        self, permission: Permission, mission_paths: Iterable[str], *, now: datetime
+    ) -> frozenset[str]:
+        """In what the person may clear or approve on all these missions now: names of roles, and offices on them."""
+        held = [
+            {
+                name
+                for grant in self.grants
+                if grant.covers(path)
+                and permission in ROLE_PERMISSIONS[grant.role]
+                and self._is_ripe(grant, permission, now)
+                for name in (grant.role.value, grant.office)
+                if name
+            }
+            for path in mission_paths
+        ]
+        return frozenset(set.intersection(*held)) if held else frozenset()
+
     def paths(self, permission: Permission) -> frozenset[str]:
         """The mission paths at whose top the permission is held; what is below is included."""
         if permission not in self.scopes:
@@ -178,7 +203,7 @@ class Actor:
         suspended = self.approvals_suspended_until
         if permission in _SUSPENDED and suspended is not None and suspended > now:
             return False
-        return permission is not Permission.APPROVE or grant.may_approve_from <= now
+        return permission not in DECIDING or grant.may_approve_from <= now
 
 
 def path_of(ids: Iterable[UUID]) -> str:

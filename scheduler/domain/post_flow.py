@@ -56,7 +56,7 @@ MOVES: Final = (
     _move(PostMove.SUBMIT, "draft", PostState.IN_REVIEW, Permission.WRITE),
     _move(PostMove.WITHDRAW, "in_review approved scheduled", PostState.DRAFT, Permission.WRITE),
     _move(PostMove.REOPEN, "in_review approved scheduled", PostState.DRAFT, None),
-    _move(PostMove.RETURN, "in_review", PostState.DRAFT, Permission.APPROVE),
+    _move(PostMove.RETURN, "in_review", PostState.DRAFT, Permission.CLEAR),
     _move(PostMove.APPROVE, "in_review", PostState.APPROVED, Permission.APPROVE),
     _move(PostMove.SCHEDULE, "approved", PostState.SCHEDULED, Permission.WRITE),
     _move(

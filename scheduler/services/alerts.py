@@ -16,9 +16,9 @@ from scheduler.db import alerts
 from scheduler.db.alerts import TOLD_WITHIN, Told
 from scheduler.db.tables import OutboundEvent, OutboundSend
 from scheduler.db.uow import UnitOfWork, UnitOfWorkFactory
+from scheduler.domain.alert_kinds import AlertKind
 from scheduler.domain.alerts import (
     Alert,
-    AlertKind,
     Target,
     judge_public,
     reason_of,
@@ -66,7 +66,7 @@ def hash_receiver(address: str) -> str:
 
 
 async def find_situations(open_uow: UnitOfWorkFactory) -> None:
-    """Write the alerts that no record brings: due and unapproved, due and not moving, a silent worker."""
+    """Write the alerts that no record brings: what waits too long for a person or to leave, and silent workers."""
     async with open_uow.read() as uow:
         found = await _look(uow)
     if found:
@@ -76,13 +76,16 @@ async def find_situations(open_uow: UnitOfWorkFactory) -> None:
 
 async def _look(uow: UnitOfWork) -> list[OutboundEvent]:
     found = []
-    for post_id, since in await alerts.find_unapproved(uow, limit=_MOST_FOUND):
-        subject = ("post", post_id)
-        found.append(
-            alerts.new_event(
-                AlertKind.APPROVAL_DUE, subject, since, post_id=post_id, created_at=uow.now
+    undecided = {
+        AlertKind.APPROVAL_DUE: await alerts.find_unapproved(uow, limit=_MOST_FOUND),
+        AlertKind.CLEARANCE_LATE: await alerts.find_unanswered(uow, limit=_MOST_FOUND),
+    }
+    for kind, waiting in undecided.items():
+        for post_id, since in waiting:
+            subject = ("post", post_id)
+            found.append(
+                alerts.new_event(kind, subject, since, post_id=post_id, created_at=uow.now)
             )
-        )
     for delivery_id, post_id, due, paused in await alerts.find_unmoving(uow, limit=_MOST_FOUND):
         detail = {"why": f"the account is paused: {paused}"} if paused else {}
         subject = ("delivery", delivery_id)

@@ -1,10 +1,13 @@
-"""The supervisor's decision: it binds the digest that was read, and never one's own words."""
+"""The decisions on a post: each binds the digest that was read, and nobody decides on their own words."""
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from datetime import timedelta
 from uuid import UUID
 
-from scheduler.db import deliveries, persons, posts
+from scheduler.audit.actions import Action
+from scheduler.canonical import JsonValue
+from scheduler.db import deliveries, persons, posts, rules
 from scheduler.db.posts import PostParts
 from scheduler.db.tables import Approval, Post
 from scheduler.db.uow import UnitOfWork
@@ -13,8 +16,18 @@ from scheduler.domain.lateness import window_end
 from scheduler.domain.people import Actor, Permission
 from scheduler.domain.post_flow import PostMove, PostState, plan
 from scheduler.errors import ConflictError, ForbiddenError, InvalidError
+from scheduler.policy.bundle import open_policy
+from scheduler.policy.clearance import Decision, Mode, Open
 from scheduler.services import rendering
-from scheduler.services.judging import find_findings, refuse_blocked
+from scheduler.services.clearing import (
+    Standing,
+    describe_open,
+    find_answer_time,
+    may_break,
+    permission_for,
+    weigh,
+)
+from scheduler.services.judging import Judgement, judge, judge_now, refuse_blocked
 from scheduler.services.posts import add_comment, make_draft, require_revision
 from scheduler.services.writing import TimePastError, require_future, require_on_targets
 
@@ -35,20 +48,138 @@ class CommentMissingError(InvalidError):
     code = "comment_missing"
 
 
-async def find_awaiting(uow: UnitOfWork, actor: Actor) -> Sequence[Post]:
-    return await posts.find_awaiting(uow, actor)
+class DecidedAlreadyError(ConflictError):
+    """One person decides once on a revision."""
+
+    code = "decided_already"
 
 
-async def approve(uow: UnitOfWork, actor: Actor, post_id: UUID, *, digest: str) -> Post:
-    """Approve exactly the content with this digest, and schedule it unless the author wanted to.
+class NotAskedError(ForbiddenError):
+    """No office of the person is asked for, or no longer; the message says whose are."""
+
+    code = "not_asked"
+
+
+class ClearanceMissingError(ConflictError):
+    """Offices have to clear the post before it is approved; the message says which."""
+
+    code = "clearance_missing"
+
+
+class BreakGlassError(ForbiddenError):
+    """The policy does not let this person pass over the offices that have not cleared, or not again so soon."""
+
+    code = "break_glass_denied"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Awaiting:
+    """A post in review, as one person meets it."""
+
+    post: Post
+    turn: Mode | None  #: what they may do now; None: somebody else is asked first
+    open: tuple[Open, ...]
+
+
+async def find_awaiting(uow: UnitOfWork, actor: Actor) -> Sequence[Awaiting]:
+    """What is in review in this person's scope and was neither written nor decided by them; the most urgent first."""
+    policy = open_policy((await rules.get_policy(uow)).body)
+    parts = await posts.load_all_parts(uow, await posts.find_awaiting(uow, actor))
+    judged = [judge(policy, each, uow.now) for each in parts.values()]
+    return [
+        Awaiting(post=each.parts.post, turn=each.find_turn(actor, uow.now), open=each.open)
+        for each in await find_standings(uow, list(parts.values()), judged)
+    ]
+
+
+async def find_standings(
+    uow: UnitOfWork, found: Sequence[PostParts], judged: Sequence[Judgement]
+) -> list[Standing]:
+    """What was decided on the posts so far, as it counts now; as many queries for one as for many."""
+    by_post = await posts.find_approvals(uow, [each.post.id for each in found])
+    deciders = {each.person_id for rows in by_post.values() for each in rows}
+    actors = await persons.load_actors_by_id(uow, deciders)
+    standings = []
+    for parts, judgement in zip(found, judged, strict=True):
+        weighed = [
+            weigh(each, parts, actors.get(each.person_id), uow.now)
+            for each in by_post[parts.post.id]
+        ]
+        decisions = [each for each in weighed if isinstance(each, Decision)]
+        standings.append(Standing.of(parts, judgement, decisions))
+    return standings
+
+
+async def decide(
+    uow: UnitOfWork,
+    actor: Actor,
+    post_id: UUID,
+    *,
+    digest: str,
+    mode: Mode = Mode.APPROVE,
+    reason: str = "",
+) -> Post:
+    """Clear or approve exactly the content with this digest.
+
+    With the last decision that it needs the post is approved, and scheduled unless the author wanted to.
 
     Raises:
         SelfApprovalError: the person wrote or changed the post, or enrolled one who did.
         StaleContentError: the content is not what the digest says.
         PolicyBlockedError, TimePastError: what was fine at submission no longer is.
+        DecidedAlreadyError, NotAskedError, ClearanceMissingError: it is not this person's turn.
+        BreakGlassError: the policy does not let them.
     """
-    post = await posts.get(uow, actor, post_id, needs=Permission.APPROVE)
+    if mode is Mode.BREAK_GLASS:
+        await rules.enter_gate(uow, exclusive=True)  # the quota is counted by one at a time
+    post = await posts.get(uow, actor, post_id, needs=permission_for(mode))
     plan(PostState(post.state), PostMove.APPROVE)
+    parts = await _require_may(uow, actor, post, mode)
+    _require_read(parts, digest)
+    judgement = await judge_now(uow, parts)
+    refuse_blocked(judgement)
+    require_future(post, uow.now)
+    [standing] = await find_standings(uow, [parts], [judgement])
+    if mode is Mode.BREAK_GLASS:
+        await _require_breaking(uow, actor, standing, reason)
+    decision = _require_turn(actor, standing, mode, uow)
+    approval = _add_approval(uow, actor, post, mode, reason)
+    after = Standing.of(parts, judgement, [*standing.decisions, decision])
+    post.answer_by = find_answer_time(judgement.steps, after.decisions, post)
+    await _record(uow, actor, after, approval)
+    if not after.open and post.schedule_on_approval:
+        await _schedule(uow, actor, parts)
+    return post
+
+
+async def _record(uow: UnitOfWork, actor: Actor, standing: Standing, approval: Approval) -> None:
+    """Put the decision on record; the last one that is needed approves the post."""
+    post = standing.parts.post
+    detail: dict[str, JsonValue] = {
+        "approval": str(approval.id),
+        "digest": approval.digest,
+        "policy": approval.policy,
+        "mode": approval.mode,
+    }
+    if approval.reason:
+        detail["reason"] = approval.reason
+    if standing.open:
+        uow.record(
+            Action.POST_DECIDE,
+            {"t": "post", "id": str(post.id), "rev": post.revision},
+            actor=actor,
+            detail=detail,
+        )
+        return
+    if without := {office for step in standing.passed_over for office in step.offices}:
+        detail["without"] = sorted(without)
+    if inform := standing.judgement.workflow.inform:
+        detail["inform"] = list(inform)
+    await posts.move(uow, post, PostMove.APPROVE, actor=actor, detail=detail)
+
+
+async def _require_may(uow: UnitOfWork, actor: Actor, post: Post, mode: Mode) -> PostParts:
+    """The post's parts, for a person who has not written it and may decide on all that it concerns."""
     parts = await posts.load_parts(uow, post)
     if actor.person_id in parts.editors:
         raise SelfApprovalError("you wrote or changed this post; somebody else has to approve it")
@@ -56,22 +187,38 @@ async def approve(uow: UnitOfWork, actor: Actor, post_id: UUID, *, digest: str) 
         raise SelfApprovalError(
             "you enrolled somebody who wrote or changed this post; somebody else has to approve it"
         )
-    require_on_targets(uow, actor, Permission.APPROVE, parts)
-    _require_read(parts, digest)
-    findings, _ = await find_findings(uow, parts)
-    refuse_blocked(findings)
-    require_future(post, uow.now)
-    approval = _add_approval(uow, actor, post, digest)
-    await posts.move(
-        uow,
-        post,
-        PostMove.APPROVE,
-        actor=actor,
-        detail={"approval": str(approval.id), "digest": digest, "policy": approval.policy},
-    )
-    if post.schedule_on_approval:
-        await _schedule(uow, actor, parts)
-    return post
+    require_on_targets(uow, actor, permission_for(mode), parts)
+    return parts
+
+
+def _require_turn(actor: Actor, standing: Standing, mode: Mode, uow: UnitOfWork) -> Decision:
+    if actor.person_id in {each.person_id for each in standing.decisions}:
+        raise DecidedAlreadyError("you have decided on this revision already")
+    decision = standing.decide(actor, mode, uow.now)
+    if not standing.is_asked(decision):
+        yours = ", ".join(sorted(decision.offices))
+        raise NotAskedError(
+            f"nobody asks for {yours} here: {describe_open(standing.open)}", offices=yours
+        )
+    if mode.approves and (lacking := standing.lacks(decision)):
+        raise ClearanceMissingError(f"not yet: {describe_open(lacking)}")
+    return decision
+
+
+async def _require_breaking(uow: UnitOfWork, actor: Actor, standing: Standing, reason: str) -> None:
+    if not reason.strip():
+        raise CommentMissingError("say why it cannot wait")
+    judgement = standing.judgement
+    rule = judgement.break_glass
+    offices = actor.offices(Permission.APPROVE, standing.parts.paths, now=uow.now)
+    if rule is None or not may_break(judgement, offices):
+        who = "nobody" if rule is None else f"only {rule.office}"
+        raise BreakGlassError(f"under the policy in force {who} may pass over an office")
+    since = uow.now - timedelta(days=rule.days)
+    if await posts.count_approvals(uow, Mode.BREAK_GLASS, since) >= rule.quota:
+        raise BreakGlassError(
+            f"it was done {rule.quota} times in the last {rule.days} days: the offices have to clear it"
+        )
 
 
 def _require_read(parts: PostParts, digest: str) -> None:
@@ -90,24 +237,26 @@ def _require_read(parts: PostParts, digest: str) -> None:
         )
 
 
-def _add_approval(uow: UnitOfWork, actor: Actor, post: Post, digest: str) -> Approval:
+def _add_approval(uow: UnitOfWork, actor: Actor, post: Post, mode: Mode, reason: str) -> Approval:
     approval = Approval(
         post_id=post.id,
         revision=post.revision,
-        digest=digest,
+        digest=post.digest or "",
         policy=post.policy or "",
         person_id=actor.person_id,
         decided_at=uow.now,
+        mode=mode.value,
+        reason=reason,
     )
     uow.session.add(approval)
     return approval
 
 
 async def send_back(uow: UnitOfWork, actor: Actor, post_id: UUID, *, comment: str) -> Post:
-    """Return a post to its author with what has to change."""
+    """Return a post to its author with what has to change; whoever may clear it may."""
     if not comment.strip():
         raise CommentMissingError("say what has to change")
-    post = await posts.get(uow, actor, post_id, needs=Permission.APPROVE)
+    post = await posts.get(uow, actor, post_id, needs=Permission.CLEAR)
     add_comment(uow, actor, post, kind="return", text=comment)
     await make_draft(uow, actor, post, PostMove.RETURN)
     return post
@@ -128,10 +277,10 @@ async def schedule(
 
 async def _require_window(uow: UnitOfWork, post: Post) -> None:
     """A post without a time of its own has 24 hours from its approval, unless it says otherwise."""
-    for approval in (await posts.find_approvals(uow, [post.id]))[post.id]:
-        due = post.due_at or approval.decided_at
-        if uow.now > window_end(due_at=due, not_after=post.not_after):
-            raise TimePastError("the approved window is over; withdraw and submit it again")
+    found = (await posts.find_approvals(uow, [post.id]))[post.id]
+    decided = max((each.decided_at for each in found), default=uow.now)
+    if uow.now > window_end(due_at=post.due_at or decided, not_after=post.not_after):
+        raise TimePastError("the approved window is over; withdraw and submit it again")
 
 
 async def _schedule(uow: UnitOfWork, actor: Actor, parts: PostParts) -> None:

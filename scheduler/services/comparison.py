@@ -15,6 +15,7 @@ from scheduler.clock import iso
 from scheduler.db import posts
 from scheduler.db.tables import Approval, Attempt, Delivery, Post
 from scheduler.db.uow import UnitOfWork
+from scheduler.policy.clearance import Mode
 from scheduler.services import rendering
 from scheduler.services.chains import Chains, Mismatch, compare_rows
 
@@ -74,7 +75,7 @@ class Records:
         match rec["act"]:
             case "post.submit":
                 self.submissions[subject] = told
-            case "post.approve":
+            case "post.approve" | "post.decide":
                 self.approvals[detail["approval"]] = told
             case "delivery.intent":
                 self.intents[subject, detail["attempt"]] = told
@@ -135,6 +136,8 @@ def _compare_approval(records: Records, approval: Approval) -> list[Mismatch]:
         "post": str(approval.post_id),
         "revision": approval.revision,
         "at": iso(approval.decided_at),
+        "mode": approval.mode,
+        "reason": approval.reason,
     }
     if told is not None:
         rec = told.rec
@@ -145,6 +148,8 @@ def _compare_approval(records: Records, approval: Approval) -> list[Mismatch]:
             "post": rec["on"]["id"],
             "revision": rec["on"]["rev"],
             "at": rec["t"],
+            "mode": rec["d"].get("mode", Mode.APPROVE.value),
+            "reason": rec["d"].get("reason", ""),
         }
         if recorded == stands:
             return []

@@ -26,8 +26,8 @@ class Identity:
     """The person behind a token, and what the token is good for now."""
 
     person: Person
-    grants: tuple[tuple[Role, str, datetime | None], ...]
-    """Role, the code of the mission, and from when it approves where that is still to come."""
+    grants: tuple[tuple[Role, str, str, datetime | None], ...]
+    """Role, office, the code of the mission, and from when it decides where that is still to come."""
     token_expires_at: datetime | None
 
 
@@ -51,7 +51,7 @@ async def identify(uow: UnitOfWork, actor: Actor) -> Identity:
     return Identity(
         person=await persons.get(uow, actor.person_id),
         grants=tuple(
-            (grant.role, code_of[grant.mission_path], _ripens_at(grant, uow.now))
+            (grant.role, grant.office, code_of[grant.mission_path], _ripens_at(grant, uow.now))
             for grant in sorted(actor.grants, key=lambda each: (each.role, each.mission_path))
         ),
         token_expires_at=None if token is None else token.expires_at,
@@ -59,8 +59,8 @@ async def identify(uow: UnitOfWork, actor: Actor) -> Identity:
 
 
 def _ripens_at(grant: people.Grant, now: datetime) -> datetime | None:
-    approves = Permission.APPROVE in ROLE_PERMISSIONS[grant.role]
-    return grant.may_approve_from if approves and grant.may_approve_from > now else None
+    decides = Permission.CLEAR in ROLE_PERMISSIONS[grant.role]
+    return grant.may_approve_from if decides and grant.may_approve_from > now else None
 
 
 async def find_persons(uow: UnitOfWork, actor: Actor) -> Sequence[Person]:

@@ -17,6 +17,8 @@ from scheduler.errors import ChanceryError
 from scheduler.policy.bundle import open_policy
 from scheduler.policy.evaluation import Row
 from scheduler.services import judging, release
+from scheduler.services.approvals import find_standings
+from scheduler.services.clearing import describe_open
 from scheduler.services.inspection import Flaw, find_flaws
 from scheduler.services.kit import Kit
 from scheduler.services.release import Obstacle
@@ -71,6 +73,8 @@ async def _find_hindrances(uow: UnitOfWork, parts: PostParts) -> list[Hindrance]
     state = PostState(parts.post.state)
     if state in _WAITING:
         found.append(_hindrance(*_WAITING[state]))
+    if state is PostState.IN_REVIEW:
+        found += await _find_asked(uow, parts)
     if state in _OPEN:
         found += await _find_refusals(uow, parts)
     for delivery, account in parts.deliveries:
@@ -110,6 +114,12 @@ async def _find_on_account(
     return found
 
 
+async def _find_asked(uow: UnitOfWork, parts: PostParts) -> list[Hindrance]:
+    """Whose decisions it waits for."""
+    [standing] = await find_standings(uow, [parts], [await judging.judge_now(uow, parts)])
+    return [_hindrance("decision_missing", describe_open([each])) for each in standing.open]
+
+
 async def _find_refusals(uow: UnitOfWork, parts: PostParts) -> list[Hindrance]:
     """What submitting or approving would be refused for."""
     found = []
@@ -117,11 +127,10 @@ async def _find_refusals(uow: UnitOfWork, parts: PostParts) -> list[Hindrance]:
         require_future(parts.post, uow.now)
     except ChanceryError as exc:
         found.append(_hindrance(exc.code, str(exc)))
-    findings, _ = await judging.find_findings(uow, parts)
+    judgement = await judging.judge_now(uow, parts)
     found += [
         _hindrance("policy_blocked", f"rule {finding.rule}: {finding.message}")
-        for finding in findings
-        if judging.is_blocking(finding)
+        for finding in judgement.blocking
     ]
     return found
 

@@ -17,6 +17,7 @@ from scheduler.errors import ChanceryError
 from scheduler.policy.bundle import open_policy
 from scheduler.policy.evaluation import Finding
 from scheduler.services import judging, rendering
+from scheduler.services.judging import Judgement
 from scheduler.services.kit import Kit
 from scheduler.services.posts import TargetsMissingError
 from scheduler.services.rendering import MediaUnknownError, TextMissingError
@@ -59,10 +60,14 @@ class Inspection:
     codes: Mapping[UUID, str]  #: of the targets and of the accounts that have a variant
     digest: str  #: over everything here that will be public
     comments: Sequence[tuple[Comment, str]]
-    findings: tuple[Finding, ...]
+    judgement: Judgement | None  #: None: the policy in force was changed by hand
     flaws: tuple[Flaw, ...]
     lengths: tuple[SegmentLength, ...]
     payloads: tuple[PublicPayload, ...]
+
+    @property
+    def findings(self) -> tuple[Finding, ...]:
+        return () if self.judgement is None else self.judgement.findings
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -78,7 +83,7 @@ async def inspect(uow: UnitOfWork, kit: Kit, actor: Actor, post_id: UUID) -> Ins
     post = await sight.get_post(uow, actor, post_id)
     parts = await posts.load_parts(uow, post)
     policy = await rules.find_policy(uow)  # None: changed by hand; who submits or approves is told
-    findings = () if policy is None else judging.judge(open_policy(policy.body), parts, uow.now)
+    judgement = None if policy is None else judging.judge(open_policy(policy.body), parts, uow.now)
     in_force = "" if policy is None else policy.digest
     media, flaws = await find_flaws(uow, kit, parts)
     return Inspection(
@@ -86,7 +91,7 @@ async def inspect(uow: UnitOfWork, kit: Kit, actor: Actor, post_id: UUID) -> Ins
         codes=await _find_codes(uow, parts),
         digest=rendering.build_statement(parts, post.policy or in_force).digest_like(post.digest),
         comments=await posts.find_comments(uow, post.id),
-        findings=findings,
+        judgement=judgement,
         flaws=tuple(flaws),
         lengths=tuple(_measure(kit, parts)),
         payloads=tuple(_find_payloads(kit, parts, media, flaws)),

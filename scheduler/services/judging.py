@@ -1,21 +1,28 @@
-"""What the policy in force says of a post."""
+"""What the policy in force says of a post, and whose decisions it asks for."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from datetime import datetime
-from typing import Any
+from typing import Any, Final
 
 from scheduler.db import rules
 from scheduler.db.posts import PostParts
 from scheduler.db.tables import Account
 from scheduler.db.uow import UnitOfWork
 from scheduler.errors import InvalidError
+from scheduler.policy import evaluation
 from scheduler.policy.bundle import open_policy
+from scheduler.policy.clearance import ONE_SUPERVISOR, Mode, Step
 from scheduler.policy.declaring import read_value
-from scheduler.policy.evaluation import Finding, Outcome, Row, evaluate, explain
+from scheduler.policy.evaluation import Finding, Outcome, Row, explain
 from scheduler.policy.facts import DECLARED, PostFacts, TextFact, Value
 from scheduler.policy.rules import Effect, Policy
 from scheduler.policy.source import node_of
+from scheduler.policy.workflows import DEFAULT, BreakGlass, Workflow, find_workflow
 from scheduler.services.rendering import language_for
+
+#: Where it stands for an office: the author's own reason is enough.
+_AUTHOR: Final = "author"
 
 
 class PolicyBlockedError(InvalidError):
@@ -24,18 +31,85 @@ class PolicyBlockedError(InvalidError):
     code = "policy_blocked"
 
 
-async def find_findings(uow: UnitOfWork, parts: PostParts) -> tuple[tuple[Finding, ...], Policy]:
+class AcceptanceMissingError(InvalidError):
+    """The author goes on in spite of a finding, and has to say why; `findings` says of which rules."""
+
+    code = "acceptance_missing"
+
+
+class NothingToAcceptError(InvalidError):
+    """A reason was given for a rule that says nothing here, or asks for an office instead."""
+
+    code = "nothing_to_accept"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Judgement:
+    """What a policy says of a post, with the reasons that its author gave for going on."""
+
+    findings: tuple[Finding, ...]
+    workflow: Workflow
+    accepted: Mapping[str, str]  #: by rule
+    break_glass: BreakGlass | None
+    digest: str  #: of the policy
+
+    @property
+    def blocking(self) -> tuple[Finding, ...]:
+        """What keeps the post from leaving, whatever anybody decides."""
+        return tuple(
+            each
+            for each in self.findings
+            if each.effect is Effect.BLOCK and not (each.override and each.rule in self.accepted)
+        )
+
+    @property
+    def steps(self) -> tuple[Step, ...]:
+        """The decisions it needs: what rules ask for, then its workflow's."""
+        asked = dict.fromkeys(step for each in self.findings for step in self._asked_by(each))
+        return (*asked, *self.workflow.steps)
+
+    def _asked_by(self, finding: Finding) -> Iterable[Step]:
+        if finding.effect is Effect.BLOCK and finding.rule in self.accepted:
+            offices = _offices(finding.override)
+            return [_clear(each, finding.rule) for each in offices if each != _AUTHOR]
+        if finding.effect is not Effect.REQUIRE:
+            return ()
+        offices = _offices(finding.approver)
+        return [_clear(each, finding.rule) for each in offices] or [
+            replace(ONE_SUPERVISOR, rule=finding.rule)
+        ]
+
+
+def _offices(told: str) -> list[str]:
+    """The offices that stand in a rule as `protocol + desk_officer`: all of them are asked."""
+    return [each.strip() for each in told.split("+") if each.strip()]
+
+
+def _clear(office: str, rule: str) -> Step:
+    return Step(mode=Mode.CLEAR, offices=frozenset({office}), is_own=False, rule=rule)
+
+
+async def judge_now(uow: UnitOfWork, parts: PostParts) -> Judgement:
     """What the policy in force says of the post as it stands."""
-    policy = open_policy((await rules.get_policy(uow)).body)
-    return judge(policy, parts, uow.now), policy
+    return judge(open_policy((await rules.get_policy(uow)).body), parts, uow.now)
 
 
-def judge(policy: Policy, parts: PostParts, now: datetime) -> tuple[Finding, ...]:
+def judge(policy: Policy, parts: PostParts, now: datetime) -> Judgement:
     """What the policy says of the post as it stands, in each of the forms in which it goes out."""
     found: dict[Finding, None] = {}
+    places = []
     for facts in facts_of(parts, now):
-        found |= dict.fromkeys(evaluate(policy, facts))
-    return tuple(found)
+        reading = policy.read(facts)
+        found |= dict.fromkeys(evaluation.judge(policy, reading))
+        if (place := find_workflow(policy.workflows, reading)) is not None:
+            places.append(place)
+    return Judgement(
+        findings=tuple(found),
+        workflow=policy.workflows[min(places)] if places else DEFAULT,
+        accepted=parts.post.accepted or {},
+        break_glass=policy.break_glass,
+        digest=policy.digest,
+    )
 
 
 def explain_all(policy: Policy, parts: PostParts, now: datetime) -> tuple[Row, ...]:
@@ -132,11 +206,6 @@ def _texts(
     )
 
 
-def is_blocking(finding: Finding) -> bool:
-    """Whether it keeps the post from leaving; nobody can give the further approval that `require` asks for yet."""
-    return finding.effect is not Effect.WARN
-
-
 def describe_finding(finding: Finding) -> dict[str, object]:
     return {
         "rule": finding.rule,
@@ -152,11 +221,27 @@ def describe_finding(finding: Finding) -> dict[str, object]:
     }
 
 
-def refuse_blocked(findings: Sequence[Finding]) -> None:
-    blocking = [each for each in findings if is_blocking(each)]
-    if blocking:
-        first = blocking[0]
+def refuse_blocked(judgement: Judgement) -> None:
+    if judgement.blocking:
+        first = judgement.blocking[0]
         raise PolicyBlockedError(
             f"{first.message} (rule {first.rule}); {first.fix}",
-            findings=[describe_finding(each) for each in blocking],
+            findings=[describe_finding(each) for each in judgement.blocking],
+        )
+
+
+def refuse_unreasoned(judgement: Judgement) -> None:
+    """Refuse warnings for which the author has given no reason, and reasons for what no rule says."""
+    warned = [each for each in judgement.findings if each.effect is Effect.WARN]
+    unreasoned = [each for each in warned if each.rule not in judgement.accepted]
+    if unreasoned:
+        first = unreasoned[0]
+        raise AcceptanceMissingError(
+            f"{first.message} (rule {first.rule}); {first.fix or 'mend it'}, or say why it is right",
+            findings=[describe_finding(each) for each in unreasoned],
+        )
+    known = {each.rule for each in judgement.findings if each.effect is not Effect.REQUIRE}
+    if unknown := sorted(judgement.accepted.keys() - known):
+        raise NothingToAcceptError(
+            f"no finding of the rule {unknown[0][:60]!a} can be accepted", rule=unknown[0][:60]
         )

@@ -33,6 +33,12 @@ class GrantDatesError(InvalidError):
     code = "grant_dates_invalid"
 
 
+class OfficeRoleError(InvalidError):
+    """An office decides on posts: it goes with a role that clears or approves."""
+
+    code = "office_role"
+
+
 class SecondAdminError(ForbiddenError):
     """A grant is confirmed by an admin who neither proposed nor receives it."""
 
@@ -137,6 +143,7 @@ class NewGrant:
     person: str
     mission: str
     role: Role
+    office: str = ""
     not_before: datetime | None = None
     not_after: datetime | None = None
 
@@ -149,6 +156,7 @@ async def insert_bootstrap_grant(
         person_id=person.id,
         mission_id=mission.id,
         role=new.role.value,
+        office=new.office,
         not_before=new.not_before or uow.now,
         not_after=new.not_after,
         bootstrap=True,
@@ -164,6 +172,10 @@ async def propose_grant(uow: UnitOfWork, actor: Actor, new: NewGrant) -> Grant:
     """Propose a role; it is in force when a second admin confirms it, and approves 24 hours later."""
     mission = await missions.get_by_code(uow, actor, new.mission)
     actor.require(Permission.MANAGE, mission.path, now=uow.now)
+    if new.office and Permission.CLEAR not in ROLE_PERMISSIONS[new.role]:
+        raise OfficeRoleError(
+            f"{new.role} decides on no posts; an office needs clearer or supervisor"
+        )
     person = await persons.get_by_code(uow, new.person)
     begins = new.not_before or uow.now
     if new.not_after is not None and new.not_after <= max(begins, uow.now):
@@ -172,6 +184,7 @@ async def propose_grant(uow: UnitOfWork, actor: Actor, new: NewGrant) -> Grant:
         person_id=person.id,
         mission_id=mission.id,
         role=new.role.value,
+        office=new.office,
         not_before=begins,
         not_after=new.not_after,
         proposed_by=actor.person_id,
@@ -195,8 +208,8 @@ async def confirm_grant(uow: UnitOfWork, actor: Actor, grant_id: UUID) -> Grant:
 
 
 def approves_from(grant: Grant) -> datetime | None:
-    """When a grant in force begins to approve; None when it never does."""
-    if Permission.APPROVE not in ROLE_PERMISSIONS[Role(grant.role)]:
+    """When a grant in force begins to decide on posts; None when it never does."""
+    if Permission.CLEAR not in ROLE_PERMISSIONS[Role(grant.role)]:
         return None
     return persons.ripe_from(grant) if grant.bootstrap or grant.confirmed_at else None
 
@@ -228,5 +241,6 @@ def _record_grant(uow: UnitOfWork, action: Action, grant: Grant, actor: Actor | 
             "person": str(grant.person_id),
             "mission": str(grant.mission_id),
             "role": grant.role,
+            **({"office": grant.office} if grant.office else {}),
         },
     )

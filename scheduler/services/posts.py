@@ -1,5 +1,7 @@
 """Posts from draft to review: write, edit, submit, withdraw, cancel, and set the time."""
 
+from collections.abc import Mapping
+from types import MappingProxyType
 from uuid import UUID
 
 from scheduler.audit.actions import Action
@@ -14,7 +16,8 @@ from scheduler.domain.people import Actor, Permission
 from scheduler.domain.post_flow import PostMove, PostState, plan
 from scheduler.errors import ConflictError, InvalidError
 from scheduler.services import rendering
-from scheduler.services.judging import find_findings, refuse_blocked
+from scheduler.services.clearing import find_answer_time
+from scheduler.services.judging import Judgement, judge_now, refuse_blocked, refuse_unreasoned
 from scheduler.services.kit import Kit
 from scheduler.services.writing import (
     AccountUnknownError,
@@ -89,13 +92,25 @@ async def edit(
     return post
 
 
-async def submit(uow: UnitOfWork, kit: Kit, actor: Actor, post_id: UUID, *, revision: int) -> Post:
-    """Render every payload, check everything, and put the digest before the supervisors.
+async def submit(
+    uow: UnitOfWork,
+    kit: Kit,
+    actor: Actor,
+    post_id: UUID,
+    *,
+    revision: int,
+    accepted: Mapping[str, str] = MappingProxyType({}),
+) -> Post:
+    """Render every payload, check everything, and put the digest before those who decide.
+
+    `accepted` is why the author goes on in spite of a finding, by its rule: of a warning, and of a block that somebody
+    may override.
 
     Raises:
         TargetsMissingError, TimeMissingError, TimePastError: not ready to be published.
         ContentUnfitError: a target cannot carry it faithfully.
         PolicyBlockedError: the policy in force forbids it.
+        AcceptanceMissingError: it warns, and the author does not say why it is right all the same.
     """
     post = await posts.get(uow, actor, post_id, needs=Permission.WRITE)
     require_revision(post, revision)
@@ -105,19 +120,23 @@ async def submit(uow: UnitOfWork, kit: Kit, actor: Actor, post_id: UUID, *, revi
         raise TargetsMissingError("choose at least one account")
     require_on_targets(uow, actor, Permission.WRITE, parts)
     require_future(post, uow.now)
-    findings, version = await find_findings(uow, parts)
-    refuse_blocked(findings)
-    media = await rendering.load_media(uow, parts)
-    targets = [account for _, account in parts.deliveries]
-    if removed := [account.code for account in targets if account.state == "removed"]:
-        raise AccountUnknownError(f"{removed[0]} was removed; choose other accounts")
-    rendering.refuse_unfit(rendering.find_unfit(kit, parts, targets, media))
-    for delivery, account in parts.deliveries:
-        delivery.payload = rendering.render(kit, parts, account, media)
-        delivery.due_at = post.due_at
-    post.policy = version.digest
+    post.accepted = dict(accepted) or None
+    judgement = await judge_now(uow, parts)
+    refuse_blocked(judgement)
+    refuse_unreasoned(judgement)
+    await _render(uow, kit, parts)
+    await _bind(uow, actor, parts, judgement)
+    return post
+
+
+async def _bind(uow: UnitOfWork, actor: Actor, parts: PostParts, judgement: Judgement) -> None:
+    """Put what was rendered before those who decide, under its digest."""
+    post = parts.post
+    post.policy = judgement.digest
+    post.submitted_at = uow.now if any(each.within for each in judgement.steps) else None
+    post.answer_by = find_answer_time(judgement.steps, [], post)
     await uow.session.flush()
-    statement = rendering.build_statement(parts, version.digest)
+    statement = rendering.build_statement(parts, judgement.digest)
     await posts.move(
         uow,
         post,
@@ -126,7 +145,18 @@ async def submit(uow: UnitOfWork, kit: Kit, actor: Actor, post_id: UUID, *, revi
         detail={"digest": statement.digest(), "statement": statement.as_json()},
         digest=statement.digest(),
     )
-    return post
+
+
+async def _render(uow: UnitOfWork, kit: Kit, parts: PostParts) -> None:
+    """Write every account's payload into its delivery."""
+    media = await rendering.load_media(uow, parts)
+    targets = [account for _, account in parts.deliveries]
+    if removed := [account.code for account in targets if account.state == "removed"]:
+        raise AccountUnknownError(f"{removed[0]} was removed; choose other accounts")
+    rendering.refuse_unfit(rendering.find_unfit(kit, parts, targets, media))
+    for delivery, account in parts.deliveries:
+        delivery.payload = rendering.render(kit, parts, account, media)
+        delivery.due_at = parts.post.due_at
 
 
 async def withdraw(
@@ -179,6 +209,9 @@ async def make_draft(
         revision=post.revision + 1,
         digest=None,
         policy=None,
+        accepted=None,
+        submitted_at=None,
+        answer_by=None,
     )
 
 

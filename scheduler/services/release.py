@@ -8,14 +8,16 @@ from uuid import UUID
 from scheduler.db import cases, postures, rules
 from scheduler.db.cases import Case
 from scheduler.db.posts import PostParts
-from scheduler.db.tables import Approval, Delivery, PolicyVersion
+from scheduler.db.tables import Delivery, PolicyVersion
 from scheduler.db.uow import UnitOfWork
 from scheduler.domain.lateness import Timing, timing, window_end
-from scheduler.domain.people import Permission
 from scheduler.domain.post_flow import PostState
 from scheduler.domain.posture import STOPPED, describe, find_block
 from scheduler.policy.bundle import open_policy
+from scheduler.policy.clearance import Decision
 from scheduler.services import judging, rendering
+from scheduler.services.clearing import Standing, describe_open, weigh
+from scheduler.services.judging import Judgement
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -44,7 +46,7 @@ class Bench:
     policy: PolicyVersion | None  #: None: changed by hand
     cases: Mapping[UUID, Case]
     changes: Mapping[UUID, Obstacle | None]  #: by post: is its content still what was approved
-    blocks: dict[UUID, Obstacle | None] = field(default_factory=dict)  #: by post, once asked
+    judgements: dict[UUID, Judgement] = field(default_factory=dict)  #: by post, once asked
 
     def clear(self, case: Case) -> Clearance | Obstacle:
         """Check posture, account, content, approval, roles and policy; the time is another question."""
@@ -56,10 +58,10 @@ class Bench:
             return Obstacle(code="post_not_scheduled", message=f"the post is {case.post.state}")
         if (changed := self.changes[case.post.id] or _find_flaw(case)) is not None:
             return changed
-        approval = _find_valid_approval(case, self.now)
-        if isinstance(approval, Obstacle):
-            return approval
-        return _judge_policy(self, case, approval)
+        counted = _find_counted(case, self.now)
+        if isinstance(counted, Obstacle):
+            return counted
+        return _judge_policy(self, case, counted)
 
     def judge(self, case: Case) -> Clearance | Obstacle | Timing:
         """Whether the delivery may leave now: cleared, or why not; a cleared one may be early or late."""
@@ -106,9 +108,9 @@ async def find_stops(uow: UnitOfWork, deliveries: Collection[Delivery]) -> dict[
 
 
 def approved_due(case: Case) -> datetime:
-    """The instant that was approved; at once means when somebody decided so."""
+    """The instant that was approved; at once means when the last one decided so."""
     decided = (each.decided_at for each in case.approvals if each.digest == case.post.digest)
-    return case.post.due_at or min(decided)
+    return case.post.due_at or max(decided)
 
 
 def due(case: Case) -> datetime:
@@ -157,24 +159,23 @@ def _find_flaw(case: Case) -> Obstacle | None:
     return None
 
 
-def _find_valid_approval(case: Case, now: datetime) -> Approval | Obstacle:
-    """An approval of this digest, by a person who may still approve it now."""
-    reason = "nobody approved this revision"
+def _find_counted(case: Case, now: datetime) -> Mapping[UUID, Decision] | Obstacle:
+    """What was decided on this digest, by approval, and counts now; somebody among them approves."""
+    reason, counted = "nobody approved this revision", {}
     for approval in case.approvals:
-        if approval.digest != case.post.digest:
-            reason = "the approval is for other content"
-            continue
-        if approval.person_id in case.parts.editors:
-            reason = "the approver wrote or changed the post"
-            continue
-        actor = case.approvers.get(approval.person_id)
-        if actor and all(actor.may(Permission.APPROVE, path, now=now) for path in case.parts.paths):
-            return approval
-        reason = "the approver may no longer approve for this mission"
-    return Obstacle(code="approval_lost", message=reason)
+        weighed = weigh(approval, case.parts, case.approvers.get(approval.person_id), now)
+        if isinstance(weighed, str):
+            reason = weighed
+        else:
+            counted[approval.id] = weighed
+    if not any(each.mode.approves for each in counted.values()):
+        return Obstacle(code="approval_lost", message=reason)
+    return counted
 
 
-def _judge_policy(bench: Bench, case: Case, approval: Approval) -> Clearance | Obstacle:
+def _judge_policy(
+    bench: Bench, case: Case, counted: Mapping[UUID, Decision]
+) -> Clearance | Obstacle:
     """Ask the policy in force of the post as it stands, once for all its deliveries in the group.
 
     Asked at the approval is not enough under the same policy either: a post that goes at once is judged by the time at
@@ -184,18 +185,14 @@ def _judge_policy(bench: Bench, case: Case, approval: Approval) -> Clearance | O
     if policy is None:
         message = "the policy in force was changed by hand"
         return Obstacle(code="policy_changed", message=message)
-    if post_id not in bench.blocks:
-        bench.blocks[post_id] = _find_block(policy, case.parts, bench.now)
-    return bench.blocks[post_id] or Clearance(
-        digest=approval.digest,
-        approval_id=approval.id,
-        policy=policy.digest,
-    )
-
-
-def _find_block(policy: PolicyVersion, parts: PostParts, now: datetime) -> Obstacle | None:
-    for finding in judging.judge(open_policy(policy.body), parts, now):
-        if judging.is_blocking(finding):
-            message = f"rule {finding.rule}: {finding.message}"
-            return Obstacle(code="policy_blocked", message=message)
-    return None
+    if post_id not in bench.judgements:
+        judged = judging.judge(open_policy(policy.body), case.parts, bench.now)
+        bench.judgements[post_id] = judged
+    judgement = bench.judgements[post_id]
+    if judgement.blocking:
+        first = judgement.blocking[0]
+        return Obstacle(code="policy_blocked", message=f"rule {first.rule}: {first.message}")
+    if lacking := Standing.of(case.parts, judgement, counted.values()).open:
+        return Obstacle(code="clearance_missing", message=describe_open(lacking))
+    approving = [key for key, each in counted.items() if each.mode.approves]
+    return Clearance(digest=case.post.digest or "", approval_id=approving[-1], policy=policy.digest)

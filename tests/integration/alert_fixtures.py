@@ -21,7 +21,8 @@ from scheduler.audit.actions import Action
 from scheduler.db import alerts as rows
 from scheduler.db.tables import OutboundEvent, OutboundSend
 from scheduler.db.uow import UnitOfWork
-from scheduler.domain.alerts import AlertKind, Target
+from scheduler.domain.alert_kinds import AlertKind
+from scheduler.domain.alerts import Target
 from scheduler.ids import new_id
 from scheduler.services import alerts, holds, publishing
 from scheduler.services.release import Obstacle

@@ -21,6 +21,7 @@ BROKEN = {
     "ck_delivery_remote_id": "UPDATE delivery SET state = 'verified', remote_id = NULL",
     "ck_delivery_lease": "UPDATE delivery SET state = 'claimed', lease_until = NULL",
     "ck_delivery_wake_at": "UPDATE delivery SET state = 'ready', wake_at = NULL",
+    "ck_approval_mode": "UPDATE approval SET mode = 'perhaps'",
     "ck_attempt_outcome": "UPDATE attempt SET outcome = 'perhaps', ended_at = started_at",
     "ck_attempt_ended": "UPDATE attempt SET outcome = 'sent', ended_at = NULL",
     "ck_posture_kind": "INSERT INTO posture (id, kind, reason, started_at) "

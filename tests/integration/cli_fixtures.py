@@ -303,7 +303,7 @@ def karvenia(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Karvenia]:
         codes = {each["person"]: each["code"] for each in made["enrolments"]}
         codes |= asyncio.run(enrol_people(operator.settings()))
         with operator.up():
-            people_ = {code: _log_in(operator, code, secret) for code, secret in codes.items()}
+            people_ = {code: log_in(operator, code, secret) for code, secret in codes.items()}
             profile = ask_practice(
                 practice, "POST", "/practice/accounts", {"handle": "hq", "display_name": "Karvenia"}
             )
@@ -323,7 +323,7 @@ def connect(karvenia: Karvenia, code: str, secret: str) -> dict[str, Any]:
     return added
 
 
-def _log_in(operator: Machine, person: str, code: str) -> Machine:
+def log_in(operator: Machine, person: str, code: str) -> Machine:
     own = operator.having(XDG_CONFIG_HOME=str(operator.folder / "people" / person))
     done = own.run("login", "--url", operator.url, stdin=f"{code}\n")
     assert done.returncode == 0, done.stderr

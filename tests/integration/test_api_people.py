@@ -177,6 +177,7 @@ async def test_a_grant_needs_a_second_admin(api: Api) -> None:
     assert (await api.as_("oblak").post(f"/grants/{proposed['id']}/confirm")).code == "conflict"
     assert {
         "role": "supervisor",
+        "office": "",
         "mission": "krv.kyi",
         "approves_from": confirmed["approves_from"],
     } in (await api.as_("olena").get("/whoami")).of(200)["grants"]

@@ -353,7 +353,7 @@ async def test_explaining_names_what_a_post_waits_for(api: Api) -> None:
     path = f"/posts/{post['id']}"
     assert await obstacles(post["id"]) == [(None, "not_submitted")]
     post = (await api.submit(post)).of(200)
-    assert await obstacles(post["id"]) == [(None, "not_approved")]
+    assert await obstacles(post["id"]) == [(None, "not_approved"), (None, "decision_missing")]
     await api.approve(post)
     assert await obstacles(post["id"]) == [(None, "not_scheduled")]
     (await api.act(post, "schedule")).of(200)

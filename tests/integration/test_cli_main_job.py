@@ -272,7 +272,7 @@ def test_people_get_roles_from_two_admins_and_their_token_from_nobody(karvenia: 
     assert one.refusal("grant", "confirm", grant["id"]) == "second_admin_needed"
     assert two.ask("grant", "confirm", grant["id"])["state"] == "in_force"
     assert olena.ask("whoami")["grants"] == [
-        {"role": "officer", "mission": "krv.kyi", "approves_from": None}
+        {"role": "officer", "office": "", "mission": "krv.kyi", "approves_from": None}
     ]
 
     young = one.ask("grant", "add", "olena", "supervisor", "krv.kyi")["id"]

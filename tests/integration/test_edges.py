@@ -181,7 +181,7 @@ async def test_the_accounts_of_a_post_need_the_permission_as_well_as_its_mission
         )
     with pytest.raises(TargetDeniedError):
         async with world.as_("olena") as (uow, actor):
-            await approvals.approve(uow, actor, post.id, digest=str(post.digest))
+            await approvals.decide(uow, actor, post.id, digest=str(post.digest))
 
 
 async def test_a_doubtful_delivery_never_expires_by_itself(world: World) -> None:

@@ -38,7 +38,7 @@ async def _in_review(world: World, **fields: Any) -> Post:
 
 async def _approve(world: World, post: Post, by: str, digest: str | None = None) -> Post:
     async with world.as_(by) as (uow, actor):
-        return await approvals.approve(uow, actor, post.id, digest=digest or str(post.digest))
+        return await approvals.decide(uow, actor, post.id, digest=digest or str(post.digest))
 
 
 async def test_an_approval_keeps_who_decided_on_which_digest_under_which_policy(
@@ -140,7 +140,7 @@ async def test_what_is_over_when_it_is_read_is_not_approved(shared: World) -> No
         refused(shared, "time_past"),
         later(shared, "zorc", timedelta(hours=1, minutes=2)) as (uow, actor),
     ):
-        await approvals.approve(uow, actor, post.id, digest=str(post.digest))
+        await approvals.decide(uow, actor, post.id, digest=str(post.digest))
 
 
 async def test_a_window_that_closed_meanwhile_is_not_approved(shared: World) -> None:
@@ -151,7 +151,7 @@ async def test_a_window_that_closed_meanwhile_is_not_approved(shared: World) -> 
         refused(shared, "time_past"),
         later(shared, "zorc", timedelta(hours=2)) as (uow, actor),
     ):
-        await approvals.approve(uow, actor, post.id, digest=str(post.digest))
+        await approvals.decide(uow, actor, post.id, digest=str(post.digest))
 
 
 async def test_a_digest_of_the_former_form_hides_no_editor(own: World) -> None:
@@ -168,7 +168,7 @@ async def test_a_digest_of_the_former_form_hides_no_editor(own: World) -> None:
         await uow.session.execute(update(Post).values(digest=former))
         await uow.session.execute(delete(PostEditor).where(col(PostEditor.person_id) == vidmar))
     async with refused(own, "content_changed"), own.as_("vidmar") as (uow, actor):
-        await approvals.approve(uow, actor, post.id, digest=former)
+        await approvals.decide(uow, actor, post.id, digest=former)
 
 
 async def _former_digest(world: World, post: Post) -> str:
@@ -325,7 +325,7 @@ async def test_what_awaits_a_supervisor_is_what_somebody_else_wrote(shared: Worl
 
     async def awaiting(code: str) -> set[object]:
         async with shared.as_(code) as (uow, actor):
-            return {each.id for each in await approvals.find_awaiting(uow, actor)}
+            return {each.post.id for each in await approvals.find_awaiting(uow, actor)}
 
     assert {mine.id, theirs.id, draft.id} & await awaiting("zorc") == {theirs.id}
     assert {mine.id, theirs.id, draft.id} & await awaiting("vidmar") == {mine.id, theirs.id}

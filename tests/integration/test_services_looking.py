@@ -247,7 +247,7 @@ async def test_each_stage_of_a_post_says_what_it_waits_for(shared: World) -> Non
     post = await shared.draft(when=SOON, schedule_on_approval=False)
     assert await _why(shared, post) == [(None, "not_submitted")]
     post = await shared.submit(post)
-    assert await _why(shared, post) == [(None, "not_approved")]
+    assert await _why(shared, post) == [(None, "not_approved"), (None, "decision_missing")]
     post = await shared.approve(post)
     assert await _why(shared, post) == [(None, "not_scheduled")]
     assert await _why(shared, await shared.scheduled(when=SOON)) == []

@@ -176,7 +176,7 @@ async def test_a_young_supervisor_is_told_until_when_to_wait(shared: World) -> N
     async with refused(shared, "grant_too_young") as caught:
         await shared.approve(post, by=person)
     async with shared.as_(person) as (uow, actor):
-        [(_, _, ripe)] = (await directory.identify(uow, actor)).grants
+        [(_, _, _, ripe)] = (await directory.identify(uow, actor)).grants
     assert ripe is not None
     assert caught.value.details["until"] == iso(ripe)
     assert iso(ripe) in str(caught.value)
@@ -300,7 +300,7 @@ async def test_a_person_is_told_who_they_are(shared: World) -> None:
     async with shared.app.open_uow.read() as uow:
         actor = await tokens.authenticate(uow, issued.token, via="api")
         me = await directory.identify(uow, actor)
-    assert (me.person.code, me.grants) == (code, (("supervisor", "krv.tyo", None),))
+    assert (me.person.code, me.grants) == (code, (("supervisor", "", "krv.tyo", None),))
     assert me.token_expires_at == issued.expires_at
     async with shared.as_("hocevar") as (uow, actor):
         assert (await directory.identify(uow, actor)).token_expires_at is None

@@ -344,7 +344,7 @@ async def test_an_edit_voids_every_earlier_decision(shared: World, stage: str) -
     again = await shared.submit(edited)
     assert again.digest != digest
     async with refused(shared, "content_changed"), shared.as_("zorc") as (uow, actor):
-        await approvals.approve(uow, actor, post.id, digest=digest)
+        await approvals.decide(uow, actor, post.id, digest=digest)
 
 
 @pytest.mark.parametrize(

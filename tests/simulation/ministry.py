@@ -312,4 +312,4 @@ async def _schedule(open_uow: UnitOfWorkFactory, kit: Kit, kind: Kind, scene: st
             post = await posts.submit(uow, kit, author, post.id, revision=post.revision)
         async with open_uow() as uow:
             approver = await _actor(uow, "zorc")
-            await approvals.approve(uow, approver, post.id, digest=str(post.digest))
+            await approvals.decide(uow, approver, post.id, digest=str(post.digest))

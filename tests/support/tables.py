@@ -13,7 +13,7 @@ from typing import Final
 import scheduler
 from scheduler.commands.advice import FINDINGS
 from scheduler.domain import delivery_flow, post_flow
-from scheduler.domain.alerts import WORDS
+from scheduler.domain.alert_kinds import WORDS
 from scheduler.errors import ChanceryError
 from scheduler.settings import Settings
 

@@ -72,7 +72,7 @@ class World:
 
     async def approve(self, post: Post, *, by: str = "zorc") -> Post:
         async with self.as_(by) as (uow, actor):
-            return await approvals.approve(uow, actor, post.id, digest=str(post.digest))
+            return await approvals.decide(uow, actor, post.id, digest=str(post.digest))
 
     async def scheduled(self, **fields: object) -> Post:
         """A post that was drafted, submitted and approved by the usual people."""

@@ -10,8 +10,10 @@ import pytest
 from scheduler.audit.actions import Action
 from scheduler.commands.root import chancery
 from scheduler.domain import alerts
-from scheduler.domain.alerts import Alert, AlertKind, Public, judge_public, kind_of, reason_of
+from scheduler.domain.alert_kinds import AlertKind, kind_of
+from scheduler.domain.alerts import Alert, Public, judge_public, reason_of
 from scheduler.domain.delivery_flow import DeliveryState
+from scheduler.policy.clearance import Mode
 
 NOON = datetime(2026, 11, 23, 12, tzinfo=UTC)
 #: Records that other parts write; the table knows them already.
@@ -202,3 +204,10 @@ def test_a_webhook_carries_facts_in_json() -> None:
     data = json.loads(alerts.write_webhook(nothing, ""))["data"]
     assert data["post"] is None
     assert data["due_at"] == "2026-11-23T12:00:00.000000Z"
+
+
+def test_decisions_that_others_have_to_know_of_are_alerts() -> None:
+    for action in ("post.approve", "post.decide"):
+        assert kind_of(action, {"mode": Mode.BREAK_GLASS.value}) is AlertKind.GLASS_BROKEN
+    assert kind_of("post.approve", {"inform": ["press"]}) is AlertKind.FOR_INFORMATION
+    assert kind_of("post.approve", {"mode": Mode.APPROVE.value}) is None

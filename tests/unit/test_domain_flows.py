@@ -54,7 +54,7 @@ NEEDS = {
     PostMove.SUBMIT: Permission.WRITE,
     PostMove.WITHDRAW: Permission.WRITE,
     PostMove.REOPEN: None,
-    PostMove.RETURN: Permission.APPROVE,
+    PostMove.RETURN: Permission.CLEAR,
     PostMove.APPROVE: Permission.APPROVE,
     PostMove.SCHEDULE: Permission.WRITE,
     PostMove.CANCEL: Permission.WRITE,

@@ -31,7 +31,8 @@ AT_HQ, AT_KYIV, AT_DESK = path_of([HQ]), path_of([HQ, KYIV]), path_of([HQ, KYIV,
 
 ALLOWED = {
     "officer": "read write stop",
-    "supervisor": "read write approve repair stop",
+    "clearer": "read clear",
+    "supervisor": "read write clear approve repair stop",
     "admin": "read manage stop",
     "auditor": "read audit",
 }
@@ -130,13 +131,16 @@ def test_a_person_without_grants_sees_nothing() -> None:
         actor.require(Permission.READ, AT_HQ, now=NOW)
 
 
-def test_a_young_grant_does_all_but_approve_until_its_time_has_come() -> None:
+def test_a_young_grant_does_all_but_decide_until_its_time_has_come() -> None:
     ripe = NOW + NEW_GRANT_COOLDOWN
     actor = _actor(_grant(Role.SUPERVISOR, ripe=ripe))
-    others = set(ROLE_PERMISSIONS[Role.SUPERVISOR]) - {Permission.APPROVE}
+    others = set(ROLE_PERMISSIONS[Role.SUPERVISOR]) - {Permission.APPROVE, Permission.CLEAR}
     assert all(actor.may(each, AT_HQ, now=NOW) for each in others)
-    assert not actor.may(Permission.APPROVE, AT_HQ, now=ripe - TICK)
-    assert actor.may(Permission.APPROVE, AT_HQ, now=ripe)
+    for decides in (Permission.APPROVE, Permission.CLEAR):
+        assert not actor.may(decides, AT_HQ, now=ripe - TICK)
+        assert actor.may(decides, AT_HQ, now=ripe)
+    assert actor.offices(Permission.CLEAR, [AT_HQ], now=ripe - TICK) == frozenset()
+    assert actor.offices(Permission.CLEAR, [AT_HQ], now=ripe) == {"supervisor"}
     with pytest.raises(GrantTooYoungError) as caught:
         actor.require(Permission.APPROVE, AT_HQ, now=ripe - TICK)
     assert caught.value.code == "grant_too_young"
@@ -152,11 +156,29 @@ def test_a_young_grant_does_not_hold_up_an_old_one() -> None:
     assert not actor.may(Permission.APPROVE, AT_HQ, now=NOW)
 
 
+def test_an_office_is_held_where_its_role_decides_and_on_all_that_a_post_concerns() -> None:
+    desk = Grant(role=Role.CLEARER, mission_path=AT_KYIV, may_approve_from=NOW, office="desk.east")
+    press = Grant(role=Role.SUPERVISOR, mission_path=AT_HQ, may_approve_from=NOW, office="press")
+    writer = Grant(role=Role.OFFICER, mission_path=AT_HQ, may_approve_from=NOW, office="minister")
+    actor = _actor(desk, press, writer)
+    assert actor.offices(Permission.CLEAR, [AT_DESK], now=NOW) == {
+        "clearer",
+        "desk.east",
+        "supervisor",
+        "press",
+    }
+    assert actor.offices(Permission.CLEAR, [AT_DESK, AT_HQ], now=NOW) == {"supervisor", "press"}
+    assert _actor(desk).offices(Permission.CLEAR, [AT_DESK, AT_HQ], now=NOW) == frozenset()
+    assert actor.offices(Permission.APPROVE, [AT_DESK], now=NOW) == {"supervisor", "press"}
+    suspended = replace(actor, approvals_suspended_until=NOW + TICK)
+    assert suspended.offices(Permission.CLEAR, [AT_DESK], now=NOW) == frozenset()
+
+
 def test_a_suspension_stops_what_decides_for_others_and_ends_at_its_instant() -> None:
     until = NOW + REENROLMENT_SUSPENSION
     actor = replace(_actor(*map(_grant, Role)), approvals_suspended_until=until)
     suspended = {each for each in Permission if not actor.may(each, AT_HQ, now=until - TICK)}
-    assert suspended == {Permission.APPROVE, Permission.MANAGE}
+    assert suspended == {Permission.APPROVE, Permission.CLEAR, Permission.MANAGE}
     assert all(actor.may(each, AT_HQ, now=until) for each in Permission)
     for permission in suspended:
         with pytest.raises(ApprovalsSuspendedError) as caught:

@@ -17,6 +17,7 @@ from scheduler.domain.delivery_flow import DeliveryState
 from scheduler.domain.people import Role
 from scheduler.domain.post_flow import PostState
 from scheduler.ids import new_id
+from scheduler.policy.clearance import Mode
 
 NAMING = {
     "pk": "pk_%(table_name)s",
@@ -31,7 +32,7 @@ class Base(SQLModel):
     metadata = MetaData(naming_convention=NAMING)
 
 
-def values(states: type[DeliveryState] | type[PostState] | type[Role]) -> str:
+def values(states: type[DeliveryState | Mode | PostState | Role]) -> str:
     return ", ".join(f"'{state.value}'" for state in states)
 
 

@@ -57,12 +57,16 @@ class Person(Base, table=True):
 
 
 class Grant(Base, table=True):
-    """A dated role on a mission and all below it; in force once confirmed, or when made at set-up."""
+    """A dated role on a mission and all below it; in force once confirmed, or when made at set-up.
+
+    `office` is what a workflow asks, such as `protocol`; empty: none but the role.
+    """
 
     id: UUID = new_key()
     person_id: UUID = ref("person.id", index=True)
     mission_id: UUID = ref("mission.id")
     role: str
+    office: str = ""
     not_before: datetime = time()
     not_after: datetime | None = time_or_none()
     bootstrap: bool = False

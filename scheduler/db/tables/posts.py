@@ -30,6 +30,7 @@ from scheduler.db.tables.base import (
 )
 from scheduler.domain.delivery_flow import DeliveryState
 from scheduler.domain.post_flow import PostState
+from scheduler.policy.clearance import Mode
 
 
 class Post(Base, table=True):
@@ -53,8 +54,14 @@ class Post(Base, table=True):
     link_card: dict[str, str] | None = Field(default=None, sa_column=Column(JSON, nullable=True))
     #: What its authors declare for the policy's rules, by fact: JSON values, or None where they declare nothing.
     facts: dict[str, Any] | None = Field(default=None, sa_column=Column(JSON, nullable=True))
+    #: Why its author goes on in spite of a finding, by rule: part of what is approved.
+    accepted: dict[str, str] | None = Field(default=None, sa_column=Column(JSON, nullable=True))
     policy: str | None = None
     digest: str | None = None
+    #: From when the time of an office counts, where one has any: part of what is approved.
+    submitted_at: datetime | None = time_or_none()
+    #: When the first office that has not decided yet is late.
+    answer_by: datetime | None = time_or_none()
     created_at: datetime = time()
     updated_at: datetime = time()
 
@@ -209,7 +216,7 @@ class Attempt(Base, table=True):
 
 
 class Approval(Base, table=True):
-    """A person's decision on one digest; a trigger keeps authors and editors out."""
+    """A person's decision on one digest: cleared or approved; a trigger keeps authors and editors out."""
 
     id: UUID = new_key()
     post_id: UUID = ref("post.id")
@@ -218,9 +225,14 @@ class Approval(Base, table=True):
     policy: str
     person_id: UUID = ref("person.id")
     decided_at: datetime = time()
+    mode: str = Mode.APPROVE.value
+    reason: str = ""
     seal: str = seal()
 
-    __table_args__ = (UniqueConstraint("post_id", "revision", "person_id"),)
+    __table_args__ = (
+        UniqueConstraint("post_id", "revision", "person_id"),
+        CheckConstraint(f"mode IN ({values(Mode)})", "mode"),
+    )
 
 
 class Comment(Base, table=True):

@@ -8,7 +8,8 @@ from pydantic import Field
 
 from scheduler.db import alerts as rows
 from scheduler.db.tables import OutboundSend
-from scheduler.domain.alerts import Alert, AlertKind, Public, Target
+from scheduler.domain.alert_kinds import AlertKind
+from scheduler.domain.alerts import Alert, Public, Target
 from scheduler.services import alerts
 from scheduler.web.paging import Page, Paging, cut
 from scheduler.web.routing import Answer, Route, Step, get

@@ -9,6 +9,7 @@ from pydantic import AfterValidator, AwareDatetime, Field, StringConstraints
 from scheduler.db.tables import Person
 from scheduler.domain.calendar import FIRST_YEAR, LAST_YEAR
 from scheduler.domain.text import check_text
+from scheduler.policy.clearance import OFFICE
 from scheduler.web.routing import CODE, SHA256, Answer
 
 
@@ -31,6 +32,10 @@ Hash = Annotated[str, StringConstraints(pattern=SHA256)]
 Digest = Annotated[str, StringConstraints(pattern=r"^sha256:[0-9a-f]{64}$")]
 #: One line that people read: a name, a title.
 Name = Annotated[str, StringConstraints(pattern=r"^\S([^\n\t]{0,198}\S)?$"), AfterValidator(_clean)]
+#: A sentence that somebody has to give.
+Reason = Annotated[str, StringConstraints(pattern=r"\S", max_length=500), AfterValidator(_clean)]
+#: An office on which a workflow or a rule calls; empty: none.
+Office = Annotated[str, StringConstraints(pattern=rf"^({OFFICE})?$", max_length=60)]
 Note = Annotated[str, StringConstraints(max_length=2000), AfterValidator(_clean)]
 Instant = Annotated[AwareDatetime, AfterValidator(_in_range)]
 Languages = Annotated[tuple[Language, ...], Field(max_length=40)]

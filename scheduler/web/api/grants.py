@@ -9,8 +9,8 @@ from scheduler.domain.people import Role
 from scheduler.errors import ConflictError, NotFoundError
 from scheduler.services import directory, people
 from scheduler.services.directory import Names
-from scheduler.services.people import GrantDatesError, NewGrant, SecondAdminError
-from scheduler.web.api.fields import Code, Instant, PersonRef
+from scheduler.services.people import GrantDatesError, NewGrant, OfficeRoleError, SecondAdminError
+from scheduler.web.api.fields import Code, Instant, Office, PersonRef
 from scheduler.web.api.persons import NoBody
 from scheduler.web.paging import Page, Paging, page_of
 from scheduler.web.parsing import Input
@@ -21,6 +21,7 @@ class GrantBody(Input):
     person: Code
     mission: Code
     role: Role
+    office: Office = ""
     not_before: Instant | None = None
     not_after: Instant | None = None
 
@@ -31,10 +32,11 @@ class GrantAnswer(Answer):
     person: PersonRef
     mission: str
     role: Role
+    office: str  #: such as protocol; empty: none but the role
     not_before: datetime
     not_after: datetime | None
     bootstrap: bool
-    approves_from: datetime | None  #: of a role in force that approves
+    approves_from: datetime | None  #: of a role in force that clears or approves
     proposed_by: PersonRef | None
     confirmed_by: PersonRef | None
 
@@ -53,6 +55,7 @@ async def propose_grant(step: Step, body: GrantBody) -> GrantAnswer:
         person=body.person,
         mission=body.mission,
         role=body.role,
+        office=body.office,
         not_before=body.not_before,
         not_after=body.not_after,
     )
@@ -88,6 +91,7 @@ def _answer(grant: Grant, names: Names) -> GrantAnswer:
         person=PersonRef.of(names.persons[grant.person_id]),
         mission=names.missions[grant.mission_id],
         role=Role(grant.role),
+        office=grant.office,
         not_before=grant.not_before,
         not_after=grant.not_after,
         bootstrap=grant.bootstrap,
@@ -104,7 +108,13 @@ def _person(person_id: UUID | None, names: Names) -> PersonRef | None:
 _NEEDS: Final = "manage, at the grant's mission"
 ROUTES: Final[tuple[Route, ...]] = (
     get("/grants", list_grants, "any token"),
-    post("/grants", propose_grant, _NEEDS, status=201, errors=(NotFoundError, GrantDatesError)),
+    post(
+        "/grants",
+        propose_grant,
+        _NEEDS,
+        status=201,
+        errors=(NotFoundError, GrantDatesError, OfficeRoleError),
+    ),
     post(
         "/grants/{grant_id}/confirm",
         confirm_grant,

@@ -144,6 +144,7 @@ class PostAnswer(PostLine):
     link_card: LinkCardAnswer | None
     schedule_on_approval: bool
     facts: dict[str, Any]  #: that its authors declare for the policy's rules
+    accepted: dict[str, str]  #: why its author goes on in spite of a finding, by rule
     policy: str | None
     deliveries: list[DeliveryLine]
     series: UUID | None  #: that it was drafted in
@@ -182,6 +183,7 @@ async def build_post(uow: UnitOfWork, kit: Kit, actor: Actor, post_id: UUID) -> 
         **_content(seen),
         schedule_on_approval=post.schedule_on_approval,
         facts=post.facts or {},
+        accepted=post.accepted or {},
         policy=post.policy,
         series=await series.find_of_post(uow, post.id),
         comments=[

@@ -17,6 +17,7 @@ from scheduler.web.api.fields import (
     Name,
     Note,
     PostClass,
+    Reason,
     Zone,
 )
 from scheduler.web.parsing import Input
@@ -116,8 +117,23 @@ class DraftBody(WritingBody):
     mission: Code
 
 
-class ApproveBody(Input):
+RuleId = Annotated[str, StringConstraints(min_length=1, max_length=200)]
+
+
+class SubmitBody(Input):
+    """`accept`: why one goes on in spite of a finding, by its rule."""
+
+    accept: Annotated[dict[RuleId, Reason], Field(max_length=200, default_factory=dict)]
+
+
+class DecideBody(Input):
     digest: Digest
+
+
+class ApproveBody(DecideBody):
+    """`break_glass`: why it cannot wait for the offices that have not cleared it."""
+
+    break_glass: Reason | None = None
 
 
 class ReturnBody(Input):

@@ -19,7 +19,11 @@ from scheduler.policy.evaluation import Outcome
 from scheduler.policy.rules import Effect
 from scheduler.services import approvals, explaining, posts
 from scheduler.services.campaigns import CampaignClosedError, CampaignUnknownError
-from scheduler.services.judging import PolicyBlockedError
+from scheduler.services.judging import (
+    AcceptanceMissingError,
+    NothingToAcceptError,
+    PolicyBlockedError,
+)
 from scheduler.services.posts import DeliveryStartedError, RevisionStaleError, TargetsMissingError
 from scheduler.services.rendering import ContentUnfitError, MediaUnknownError, TextMissingError
 from scheduler.services.writing import (
@@ -37,7 +41,7 @@ from scheduler.web.api.post_answers import (
     build_lines,
     build_post,
 )
-from scheduler.web.api.post_forms import DraftBody, WritingBody
+from scheduler.web.api.post_forms import DraftBody, SubmitBody, WritingBody
 from scheduler.web.paging import Page, Paging, cut
 from scheduler.web.routing import Answer, Route, Step, get, patch, post
 
@@ -96,10 +100,17 @@ async def edit_post(step: Step, body: WritingBody) -> PostAnswer:
     return await build_post(step.uow, step.app.kit, step.actor, post_id)
 
 
-async def submit_post(step: Step, body: NoBody) -> PostAnswer:  # noqa: ARG001 - an empty body is checked
-    """Render every payload, check everything, and put the digest before the supervisors."""
+async def submit_post(step: Step, body: SubmitBody) -> PostAnswer:
+    """Render every payload, check everything, and put the digest before those who decide."""
     post_id = step.uuid("post_id")
-    await posts.submit(step.uow, step.app.kit, step.actor, post_id, revision=step.revision)
+    await posts.submit(
+        step.uow,
+        step.app.kit,
+        step.actor,
+        post_id,
+        revision=step.revision,
+        accepted=body.accept,
+    )
     return await build_post(step.uow, step.app.kit, step.actor, post_id)
 
 
@@ -197,6 +208,8 @@ ROUTES: Final[tuple[Route, ...]] = (
             MediaUnknownError,
             ContentUnfitError,
             PolicyBlockedError,
+            AcceptanceMissingError,
+            NothingToAcceptError,
             PolicyChangedError,
         ),
     ),

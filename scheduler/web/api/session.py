@@ -27,8 +27,9 @@ class TokenAnswer(Answer):
 
 class GrantLine(Answer):
     role: Role
+    office: str
     mission: str
-    approves_from: datetime | None  #: when the role is too young to approve
+    approves_from: datetime | None  #: when the role is too young to clear or approve
 
 
 class WhoamiAnswer(Answer):
@@ -59,8 +60,8 @@ async def whoami(step: Step) -> WhoamiAnswer:
     return WhoamiAnswer(
         person=PersonRef.of(found.person),
         grants=[
-            GrantLine(role=role, mission=code, approves_from=ripe)
-            for role, code, ripe in found.grants
+            GrantLine(role=role, office=office, mission=code, approves_from=ripe)
+            for role, office, code, ripe in found.grants
         ],
         scopes=sorted(step.actor.scopes),
         token_expires_at=found.token_expires_at,

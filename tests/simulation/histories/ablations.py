@@ -17,6 +17,7 @@ from scheduler.db.tables import Approval
 from scheduler.db.uow import UnitOfWork
 from scheduler.domain import people as rules
 from scheduler.domain.lateness import Timing
+from scheduler.policy.clearance import Decision, Mode
 from scheduler.services import people, release, tokens
 from scheduler.services.release import Clearance
 from tests.simulation.ablations import _replaced
@@ -98,19 +99,25 @@ def _in_force_at_once(real: Callable[..., Any]) -> Callable[..., Any]:
     return propose_grant
 
 
-def _first_approval(_real: Callable[..., Any]) -> Callable[..., Any]:
-    def find(case: Case, _now: object) -> Approval | release.Obstacle:
-        for approval in case.approvals:
-            if approval.digest == case.post.digest and approval.person_id not in case.parts.editors:
-                return approval
-        return release.Obstacle(code="approval_lost", message="nobody approved this revision")
+def _as_of_then(_real: Callable[..., Any]) -> Callable[..., Any]:
+    """Whoever decided may do so still."""
 
-    return find
+    def weigh(approval: Approval, parts: PostParts, *_: object) -> Decision | str:
+        if approval.digest != parts.post.digest or approval.person_id in parts.editors:
+            return "the approval is for other content"
+        return Decision(
+            person_id=approval.person_id,
+            mode=Mode(approval.mode),
+            offices=frozenset({"supervisor"}),
+            at=approval.decided_at,
+        )
+
+    return weigh
 
 
 def _cleared(_real: Callable[..., Any]) -> Callable[..., Any]:
-    def judge(_bench: object, case: Case, approval: Approval) -> Clearance:
-        return Clearance(digest=approval.digest, approval_id=case.delivery.id, policy="")
+    def judge(_bench: object, case: Case, _counted: object) -> Clearance:
+        return Clearance(digest=str(case.post.digest), approval_id=case.delivery.id, policy="")
 
     return judge
 
@@ -120,7 +127,7 @@ _SWITCHES: Final[Mapping[str, tuple[tuple[Any, str, Callable[..., Any]], ...]]] 
     "cooldown": ((rules, "NEW_GRANT_COOLDOWN", _no_time),),
     "suspension": ((tokens, "REENROLMENT_SUSPENSION", _no_time),),
     "second_admin": ((people, "propose_grant", _in_force_at_once),),
-    "roles": ((release, "_find_valid_approval", _first_approval),),
+    "roles": ((release, "weigh", _as_of_then),),
     "policy": ((release, "_judge_policy", _cleared),),
     "digest": ((release, "_find_change", _answers(None)),),
     "posture": ((release, "find_stops", _without_stops),),

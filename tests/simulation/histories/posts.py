@@ -109,7 +109,7 @@ async def _approve(history: History, rng: Random, post: Post) -> str:
     [(digest, due, post_class)] = history.rows(query, post.id.hex)
     read = read_parts(history, post)
     async with history.by(hand) as (uow, actor):
-        await approvals.approve(uow, actor, post.id, digest=digest)
+        await approvals.decide(uow, actor, post.id, digest=digest)
     post.approvals.append(
         Approval(history.act(hand), post.version, read, due and from_iso(due), post_class)
     )

@@ -110,7 +110,7 @@ class Scene(History):
 
         async def approve() -> None:
             async with self.by(by) as (uow, actor):
-                await approvals.approve(uow, actor, post.id, digest=digest)
+                await approvals.decide(uow, actor, post.id, digest=digest)
 
         self.run(approve())
         post.approvals.append(Approval(self.act(by), post.version, read, None, "routine"))
