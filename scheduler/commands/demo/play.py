@@ -29,6 +29,7 @@ class PlayError(Exception):
     def __init__(self, status: int, problem: Mapping[str, Any]) -> None:
         super().__init__(f"{status} {problem.get('code')}: {problem.get('detail')}")
         self.code = str(problem.get("code"))
+        self.findings: list[dict[str, Any]] = problem.get("findings") or []
 
 
 @dataclass(slots=True)
@@ -170,9 +171,16 @@ class Play:
             return None
 
     async def _submit(self, post: ScenarioPost, draft: Any) -> Any:  # noqa: ANN401 - the API's JSON
-        return await self.api.call(
-            post.author, "POST", f"/posts/{draft['id']}/submit", If_Match=_etag(draft)
-        )
+        """Submit, and where the policy warns say why it is right all the same."""
+        path, etag = f"/posts/{draft['id']}/submit", _etag(draft)
+        try:
+            return await self.api.call(post.author, "POST", path, If_Match=etag)
+        except PlayError as exc:
+            if exc.code != "acceptance_missing":
+                raise
+            accept = {each["rule"]: "seen, and meant so" for each in exc.findings}
+            self.tell(f"{post.author} accepts a warning: {exc.findings[0]['message']}")
+        return await self.api.call(post.author, "POST", path, {"accept": accept}, If_Match=etag)
 
     async def _return_once(self, post: ScenarioPost, submitted: Any) -> Any:  # noqa: ANN401 - the API's JSON
         """A supervisor sends the first post back; its author mends it and submits it again."""
@@ -189,10 +197,25 @@ class Play:
 
     async def _approve(self, post: ScenarioPost, submitted: Any, at: datetime) -> None:  # noqa: ANN401
         supervisor, path = self._supervisor(post), f"/posts/{submitted['id']}/approve"
+        await self._clear(supervisor, submitted)
         await self.api.call(supervisor, "POST", path, {"digest": submitted["digest"]})
         self.score.posts += 1
         self.score.last_due = at
         self.tell(f"{post.author} wrote, {supervisor} approved: {_shortened(post.texts[0])}")
+
+    async def _clear(self, supervisor: str, submitted: Any) -> None:  # noqa: ANN401 - the API's JSON
+        """Whoever is asked to clears the post for their office."""
+        review = await self.api.call(supervisor, "GET", f"/approvals/{submitted['id']}")
+        asked = [each for each in review["steps"] if each["mode"] == "clear" and each["missing"]]
+        cleared: set[str] = set()
+        for step in asked:
+            able = [each["code"] for each in step["candidates"]]
+            if cleared.intersection(able) or not able:
+                continue
+            cleared.add(able[0])
+            path = f"/posts/{submitted['id']}/clear"
+            await self.api.call(able[0], "POST", path, {"digest": submitted["digest"]})
+            self.tell(f"{able[0]} clears it for {' or '.join(step['offices'])}")
 
     async def _cancel(self, post: ScenarioPost, seen: Any) -> None:  # noqa: ANN401 - the API's JSON
         path = f"/posts/{seen['id']}/cancel"

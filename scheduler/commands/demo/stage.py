@@ -8,6 +8,7 @@ import subprocess
 import sys
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any, Final
 
@@ -41,6 +42,8 @@ _ROLES: Final[Mapping[str, Role]] = {
     "archivist": Role.AUDITOR,
     "auditor": Role.AUDITOR,
 }
+#: Whoever only writes; everybody else decides in an office of the name of their role.
+_WRITING: Final = ("officer", "digital_officer")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -217,9 +220,8 @@ async def _enrol_people(app: App, scenario: Scenario) -> tuple[dict[str, str], d
                 person = await people.insert_person(
                     uow, member.code, member.name, member.languages, None
                 )
-            for role, place in _grants(member, scenario):
-                grant = NewGrant(person=member.code, mission=place, role=role)
-                mission = await _mission(uow, place)
+            for grant in _grants(member, scenario):
+                mission = await _mission(uow, grant.mission)
                 await people.insert_bootstrap_grant(uow, person, mission, grant)
             code = await tokens.enrol(uow, person, issued_by=None)
         async with app.open_uow() as uow:
@@ -228,12 +230,21 @@ async def _enrol_people(app: App, scenario: Scenario) -> tuple[dict[str, str], d
     return issued, homes
 
 
-def _grants(member: ScenarioPerson, scenario: Scenario) -> list[tuple[Role, str]]:
+def _grants(member: ScenarioPerson, scenario: Scenario) -> list[NewGrant]:
     """A person's roles as grants; admins got theirs with the installation, and all who write may exercise."""
-    held = [(_ROLES.get(name, Role.OFFICER), place) for name, place in member.roles]
-    if any(role is Role.OFFICER for role, _ in held):
-        held += [(Role.OFFICER, place) for place in scenario.exercise_missions]
-    return [each for each in held if each[0] is not Role.ADMIN]
+    grant = partial(NewGrant, person=member.code)
+    held = []
+    for name, place in member.roles:
+        role = _ROLES.get(name, Role.OFFICER)
+        office = "" if name.startswith(_WRITING) else name
+        if role is Role.OFFICER and office:
+            held.append(grant(mission=place, role=Role.CLEARER, office=office))
+        held.append(
+            grant(mission=place, role=role, office=office if role is Role.SUPERVISOR else "")
+        )
+    if any(each.role is Role.OFFICER for each in held):
+        held += [grant(mission=place, role=Role.OFFICER) for place in scenario.exercise_missions]
+    return [each for each in held if each.role is not Role.ADMIN]
 
 
 async def _mission(uow: UnitOfWork, code: str) -> Mission:
