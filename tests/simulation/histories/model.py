@@ -111,9 +111,9 @@ class Model:
         self.hands: list[Hand] = []
         self.enrolled: set[str] = set()
         self.grants: dict[UUID, Grant] = {}
-        self.suspended: dict[
-            str, datetime
-        ] = {}  #: by person: when a new code put an end to their tokens
+        #: By person: each time that a new code put an end to their tokens. A later one says nothing of what was
+        #: decided before it.
+        self.suspended: dict[str, list[datetime]] = {}
         self.gone: set[str] = set()
         self.posts: dict[UUID, Post] = {}
         self.postures: dict[UUID, Posture] = {}
@@ -191,9 +191,9 @@ class Model:
         """What the person lacks at that time to approve the post."""
         if person in self.gone:
             return "no_role", f"{person} is gone"
-        since = self.suspended.get(person)
-        if since is not None and at < since + DAY:
-            return "young_sign_in", f"{person} was enrolled again {at - since} before"
+        for since in self.suspended.get(person, ()):
+            if since <= at < since + DAY:
+                return "young_sign_in", f"{person} was enrolled again {at - since} before"
         for mission in sorted(post.missions):
             lacks = [self._find_flaw(each, person, mission, at) for each in self.grants.values()]
             if all(lacks):

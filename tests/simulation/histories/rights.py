@@ -75,7 +75,7 @@ async def enrol(history: History, rng: Random) -> str:
         issued = await people.enrol_person(uow, actor, person)
     model.hands = [each for each in model.hands if each.person != person]
     if again or model.may(person, Role.ADMIN, HQ, history.now()):
-        model.suspended[person] = history.now()
+        model.suspended.setdefault(person, []).append(history.now())
     schemes = hand.human == history.script.schemer
     keeper = hand.human if rng.random() < (0.8 if schemes else 0.1) else person
     history.codes.append((issued.code, person, history.now(), keeper))

@@ -58,6 +58,13 @@ def test_no_single_person_publishes_and_no_blocked_post_leaves(town: Town, chunk
     assert {"permission_denied", "policy_blocked"} <= refused.keys()
 
 
+def test_whoever_is_enrolled_again_after_they_approved_had_the_right_when_they_approved(
+    town: Town,
+) -> None:
+    """Approved 30 ms before a new code, published when the day after it was over."""
+    _run(town, (488,), 80)
+
+
 @pytest.mark.long
 @pytest.mark.timeout(3600)
 @pytest.mark.parametrize("chunk", range(LONG_CHUNKS))
