@@ -208,14 +208,40 @@ async def find_overdue(uow: UnitOfWork, *, limit: int) -> Sequence[UUID]:
     return (await uow.session.scalars(query.order_by(col(Delivery.id)).limit(limit))).all()
 
 
-async def find_doubtful(uow: UnitOfWork) -> Sequence[tuple[UUID, int, str]]:
-    """Every unknown delivery with its fence and platform, also those whose settle time is not over."""
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Doubt:
+    """A request that may be under way: of an intent without an outcome, or with an unknown one."""
+
+    delivery_id: UUID
+    fence: int
+    attempt: int  #: parts of a thread share a fence
+    state: DeliveryState
+    platform: str
+
+
+async def find_doubtful(uow: UnitOfWork) -> Sequence[Doubt]:
+    """Everything in `sending` or `unknown`, also what is not to be touched yet."""
     query = (
-        select(col(Delivery.id), col(Delivery.fence), col(Account.platform))
+        select(
+            col(Delivery.id),
+            col(Delivery.fence),
+            col(Delivery.attempts),
+            col(Delivery.state),
+            col(Account.platform),
+        )
         .join(Account, col(Account.id) == col(Delivery.account_id))
-        .where(col(Delivery.state) == DeliveryState.UNKNOWN)
+        .where(col(Delivery.state).in_([DeliveryState.SENDING, DeliveryState.UNKNOWN]))
     )
-    return [(row.id, row.fence, row.platform) for row in await uow.session.execute(query)]
+    return [
+        Doubt(
+            delivery_id=row.id,
+            fence=row.fence,
+            attempt=row.attempts,
+            state=DeliveryState(row.state),
+            platform=row.platform,
+        )
+        for row in await uow.session.execute(query)
+    ]
 
 
 async def find_remote_ids(uow: UnitOfWork, account_id: UUID, since: datetime) -> frozenset[str]:

@@ -16,7 +16,9 @@ import structlog
 
 from scheduler.clock import monotonic_s
 from scheduler.db import deliveries
+from scheduler.db.deliveries import Doubt
 from scheduler.db.uow import UnitOfWorkFactory
+from scheduler.domain.delivery_flow import DeliveryState
 from scheduler.publishing.background import guarded, repeat
 from scheduler.publishing.delivering import Courier
 from scheduler.publishing.group import GATHER_S
@@ -24,6 +26,7 @@ from scheduler.publishing.looking import Looker
 from scheduler.services import outcomes, publishing
 from scheduler.services.holds import Claimed
 from scheduler.services.kit import Kit
+from scheduler.services.publishing import LEASE_MARGIN
 
 CLAIM_AHEAD: Final = timedelta(seconds=3)
 _SWEEP_S: Final = 1.0
@@ -46,7 +49,8 @@ class Engine:
     _in_hand: dict[UUID, Claimed] = field(default_factory=dict)
     _dropped: set[tuple[UUID, int]] = field(default_factory=set)
     _looking: set[UUID] = field(default_factory=set)
-    _doubted_since_s: dict[tuple[UUID, int], float] = field(default_factory=dict)
+    #: By delivery, fence and attempt.
+    _doubted_since_s: dict[tuple[UUID, int, int], float] = field(default_factory=dict)
     last_sweep_s: float = 0.0  #: monotonic; the health check looks at it
 
     async def nudge(self) -> None:
@@ -99,6 +103,7 @@ class Engine:
         async with self.open_uow.read() as uow:
             lapsed = await deliveries.find_lapsed(uow, limit=_BATCH)
             overdue = await deliveries.find_overdue(uow, limit=_BATCH)
+            doubtful = await deliveries.find_doubtful(uow)
             claimed = {
                 (each.id, each.fence)
                 for each in await deliveries.find_claims_of(uow, self.worker)
@@ -108,9 +113,10 @@ class Engine:
         dropped, self._dropped = claimed & self._dropped, claimed
         for delivery_id, fence in dropped:
             await guarded(partial(self._give_back, delivery_id, fence))
+        fresh = self._too_fresh(doubtful)  # R6: taken back, its account is free for the next post
         for delivery_id in lapsed:
-            if delivery_id in self._in_hand:
-                continue  # this very process has it, so the database's clock must have jumped
+            if delivery_id in self._in_hand or delivery_id in fresh:
+                continue  # somebody is at it, so the database's clock must have jumped
             await guarded(partial(self._recover_one, delivery_id))
         for delivery_id in overdue:
             await guarded(partial(self._end_window, delivery_id))
@@ -143,18 +149,20 @@ class Engine:
         finally:
             self._looking.discard(delivery_id)
 
-    def _too_fresh(self, doubtful: Sequence[tuple[UUID, int, str]]) -> set[UUID]:
+    def _too_fresh(self, doubtful: Sequence[Doubt]) -> set[UUID]:
         """Doubtful deliveries that this process has not watched for long enough by a clock that cannot jump.
 
-        A request of another process may be under way although the database's clock says that its time is over.
+        A request of another process may be under way although the database's clock says that its time is over: one
+        that is being sent for as long as its lease, an unknown one until the platform has settled.
         """
         now_s, watched, fresh = monotonic_s(), {}, set()
-        for delivery_id, fence, platform in doubtful:
-            since_s = self._doubted_since_s.get((delivery_id, fence), now_s)
-            watched[delivery_id, fence] = since_s
-            can = self.kit.platform(platform).capabilities
-            if now_s - since_s < (can.publish_timeout + can.settle).total_seconds():
-                fresh.add(delivery_id)
+        for each in doubtful:
+            key = each.delivery_id, each.fence, each.attempt
+            watched[key] = since_s = self._doubted_since_s.get(key, now_s)
+            can = self.kit.platform(each.platform).capabilities
+            more = LEASE_MARGIN if each.state is DeliveryState.SENDING else can.settle
+            if now_s - since_s < (can.publish_timeout + more).total_seconds():
+                fresh.add(each.delivery_id)
         self._doubted_since_s = watched
         return fresh
 

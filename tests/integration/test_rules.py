@@ -9,17 +9,18 @@ from typing import Any
 import pytest
 from sqlalchemy import update
 from sqlalchemy.exc import IntegrityError
-from sqlmodel import select
+from sqlmodel import col, select
 
 from adapters.base import Adapter, Credentials, Published
 from adapters.errors import UnavailableError
-from scheduler.clock import monotonic_s, utc_now
+from scheduler.clock import HOST_CLOCK, monotonic_s, utc_now
 from scheduler.db import deliveries as rows
 from scheduler.db.engine import build_engine
 from scheduler.db.posts import StaleStateError
 from scheduler.db.tables import Attempt, Delivery
 from scheduler.db.uow import UnitOfWorkFactory
 from scheduler.publishing.delivering import Courier
+from scheduler.publishing.engine import Engine
 from scheduler.services import looks, outcomes, publishing
 from scheduler.services.kit import Kit
 from scheduler.services.publishing import Intent, Work
@@ -148,6 +149,31 @@ async def test_r6_the_database_itself_refuses_a_second_publish_on_an_account(wor
     with pytest.raises(IntegrityError):
         async with world.app.open_uow() as uow:
             await uow.session.execute(update(Delivery).values(state="sending", lease_until=uow.now))
+
+
+async def test_r6_a_database_clock_that_jumps_does_not_free_the_account_of_a_request_under_way(
+    world: World,
+) -> None:
+    """Another worker counts the lease by a clock of its own too, from when it first saw the intent."""
+    intent = await _intent(world)
+    await world.scheduled(texts={"en": [{"text": "Another", "media": []}]})
+    other = Engine(world.app.open_uow, world.app.kit, worker="two")
+    await other._recover()
+    async with world.app.open_uow() as uow:  # the same as a clock an hour ahead
+        past = uow.now - timedelta(hours=1)
+        await uow.session.execute(
+            update(Delivery).where(col(Delivery.state) == "sending").values(lease_until=past)
+        )
+    await other._recover()
+    async with world.app.open_uow() as uow:
+        assert await publishing.claim(uow, worker="two", ahead=AHEAD, limit=9) == ()
+    timeout = world.app.kit.platform("mastodon").capabilities.publish_timeout
+    later_s = monotonic_s() + (timeout + publishing.LEASE_MARGIN).total_seconds()
+    HOST_CLOCK.set(replace(HOST_CLOCK.get(), monotonic_s=lambda: later_s))
+    await other._recover()
+    async with world.app.open_uow() as uow:
+        [claimed] = await publishing.claim(uow, worker="two", ahead=AHEAD, limit=9)
+    assert claimed.delivery_id != intent.work.claimed.delivery_id
 
 
 @pytest.mark.parametrize("database", ["sqlite"], indirect=False)

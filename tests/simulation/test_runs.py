@@ -78,6 +78,16 @@ def test_runs_with_any_number_of_faults_keep_every_invariant(
     assert not tally.broken, "\n".join(tally.broken)
 
 
+@pytest.mark.parametrize("seed", [334])
+def test_a_clock_that_jumps_frees_no_account_whose_request_is_under_way(
+    ministry: Ministry, seed: int
+) -> None:
+    """Found by the long runs: the other worker took the delivery back, and sent the account's next one."""
+    tally = Tally()
+    tally.add(ministry, make_case(seed))
+    assert not tally.broken, tally.broken[0]
+
+
 def test_each_combination_is_tried_or_has_its_reason() -> None:
     left_out = Counter(
         why
