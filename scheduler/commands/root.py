@@ -30,6 +30,7 @@ _PARTS: Final[Mapping[str, str]] = {
     "approval": "approvals:approval",
     "delivery": "deliveries:delivery",
     "calendar": "calendar:calendar",
+    "import": "imports:import_",
     "campaign": "campaigns:campaign",
     "media": "media:media",
     "stop": "posture:stop",

@@ -278,7 +278,12 @@ def upload(api: Api, mission: str, path: Path) -> dict[str, Any]:
 
 
 def _split_all(texts: Mapping[str, str]) -> dict[str, list[str]]:
-    return {key: [part.strip("\n") for part in _CUT.split(text)] for key, text in texts.items()}
+    return {key: split_thread(text) for key, text in texts.items()}
+
+
+def split_thread(text: str) -> list[str]:
+    """The posts of a thread, which lines with nothing but --- separate."""
+    return [part.strip("\n") for part in _CUT.split(text)]
 
 
 _OPTIONS: Final = (

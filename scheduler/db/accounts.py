@@ -52,9 +52,14 @@ async def get_all(uow: UnitOfWork, ids: Iterable[UUID]) -> dict[UUID, Account]:
     return {each.id: each for each in found}
 
 
-async def find_by_codes(uow: UnitOfWork, codes: Sequence[str]) -> Sequence[Account]:
-    query = select(Account).where(col(Account.code).in_(codes), col(Account.state) != "removed")
-    return (await uow.session.scalars(query)).all()
+async def find_by_codes(uow: UnitOfWork, codes: Iterable[str]) -> Sequence[tuple[Account, Mission]]:
+    """Those of the accounts that there are, each with the mission it is of."""
+    query = (
+        select(Account, Mission)
+        .join(Mission, col(Mission.id) == col(Account.mission_id))
+        .where(col(Account.code).in_(codes), col(Account.state) != "removed")
+    )
+    return (await uow.session.execute(query)).all()
 
 
 async def lock_sealed(

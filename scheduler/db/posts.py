@@ -206,6 +206,16 @@ async def count_left_and_queued(uow: UnitOfWork) -> int:
     return (await uow.session.execute(query)).scalar_one()
 
 
+async def find_imported(
+    uow: UnitOfWork, mission_ids: Iterable[UUID], refs: Iterable[str]
+) -> dict[tuple[UUID, str], UUID]:
+    """The posts of these missions that were imported under one of the names, by mission and name."""
+    query = select(col(Post.mission_id), col(Post.import_ref), col(Post.id)).where(
+        rows.among(col(Post.mission_id), mission_ids), col(Post.import_ref).in_(refs)
+    )
+    return {(row[0], str(row[1])): row[2] for row in await uow.session.execute(query)}
+
+
 async def find_due_between(
     uow: UnitOfWork, actor: Actor, start: datetime, end: datetime
 ) -> Sequence[tuple[Post, Mission]]:

@@ -134,7 +134,9 @@ RULES: Final[Mapping[type[Base], Rule]] = {
 #: Columns that came later stand in a digest only where they say something else than before: older digests stay true.
 _LATER: Final[Mapping[type[Base], Mapping[str, object]]] = {
     Grant: {"office": ""},
-    Post: dict.fromkeys(("campaign_id", "facts", "accepted", "submitted_at", "answer_by")),
+    Post: dict.fromkeys(
+        ("campaign_id", "facts", "accepted", "submitted_at", "answer_by", "import_ref")
+    ),
     Posture: {"campaign_id": None},
     Approval: {"mode": "approve", "reason": ""},
 }

@@ -50,6 +50,9 @@ class World:
         found = self.content.get(name)
         return found if isinstance(found, list) else ()
 
+    def headquarters(self, ministry: str) -> str:
+        return f"{ministry}.{_HEADQUARTERS}"
+
     def facts_of(self, post: Row) -> dict[str, Any]:
         """The facts of a post as `declaring.read_facts` reads them."""
         at = publish_at(post)

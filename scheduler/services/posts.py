@@ -4,14 +4,12 @@ from collections.abc import Mapping
 from types import MappingProxyType
 from uuid import UUID
 
-from scheduler.audit.actions import Action
 from scheduler.canonical import JsonValue
 from scheduler.db import deliveries, missions, posts
 from scheduler.db.posts import PostParts
 from scheduler.db.tables import Comment, Mission, Post, PostEditor
 from scheduler.db.uow import UnitOfWork
 from scheduler.domain.delivery_flow import DeliveryMove, DeliveryState
-from scheduler.domain.lateness import DEFAULT_LATE_MINUTES
 from scheduler.domain.people import Actor, Permission
 from scheduler.domain.post_flow import PostMove, PostState, plan
 from scheduler.errors import ConflictError, InvalidError
@@ -22,6 +20,9 @@ from scheduler.services.kit import Kit
 from scheduler.services.writing import (
     AccountUnknownError,
     Writing,
+    add_all,
+    compose,
+    find_writable,
     require_future,
     require_on_targets,
     write,
@@ -48,26 +49,10 @@ class RevisionStaleError(ConflictError):
 async def draft(uow: UnitOfWork, actor: Actor, mission_code: str, writing: Writing) -> Post:
     mission = await missions.get_by_code(uow, actor, mission_code)
     actor.require(Permission.WRITE, mission.path, now=uow.now)
-    post = Post(
-        mission_id=mission.id,
-        author_id=actor.person_id,
-        post_class=writing.post_class or "routine",
-        zone=mission.zone,
-        late_minutes=DEFAULT_LATE_MINUTES,
-        created_at=uow.now,
-        updated_at=uow.now,
-    )
-    uow.session.add(post)
-    await uow.session.flush()
-    uow.session.add(PostEditor(post_id=post.id, person_id=actor.person_id))
-    uow.record(
-        Action.POST_DRAFT,
-        {"t": "post", "id": str(post.id), "rev": post.revision},
-        actor=actor,
-        detail={"mission": str(mission.id), "class": post.post_class},
-    )
-    await write(uow, actor, post, mission, writing)
-    return post
+    found = await find_writable(uow, actor, {*(writing.targets or ()), *(writing.variants or {})})
+    parts = await compose(uow, actor, mission, writing, found)
+    await add_all(uow, actor, [parts])
+    return parts.post
 
 
 async def edit(

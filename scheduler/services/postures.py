@@ -200,8 +200,8 @@ async def _find_scope(uow: UnitOfWork, actor: Actor, new: NewPosture) -> _Scope:
         found = await accounts.find_by_codes(uow, [new.account])
         if not found:
             raise NotFoundError(f"no account {new.account}")
-        account = await accounts.get(uow, actor, found[0].id, needs=Permission.STOP)
-        owner = await uow.session.get_one(Mission, account.mission_id)
+        [(seen, owner)] = found
+        account = await accounts.get(uow, actor, seen.id, needs=Permission.STOP)
     place = mission or owner
     if new.campaign is not None:
         campaign, leading = await rows.get_by_code(uow, actor, new.campaign)

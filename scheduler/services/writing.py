@@ -1,5 +1,6 @@
 """What an officer writes into a draft: texts, variants, accounts, pictures and the time."""
 
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any, Final
@@ -8,11 +9,11 @@ from sqlalchemy import delete
 from sqlmodel import col
 
 from scheduler.audit.actions import Action
-from scheduler.canonical import JsonObject, canonical
+from scheduler.canonical import JsonObject, JsonValue, canonical
 from scheduler.clock import iso
 from scheduler.db import accounts, posts
 from scheduler.db.posts import PostParts
-from scheduler.db.tables import Account, Delivery, Mission, Post, PostText, Variant
+from scheduler.db.tables import Account, Delivery, Mission, Post, PostEditor, PostText, Variant
 from scheduler.db.uow import UnitOfWork
 from scheduler.domain.calendar import Choice, get_zone, parse_local, resolve
 from scheduler.domain.lateness import DEFAULT_LATE_MINUTES, MOST_LATE_MINUTES
@@ -23,6 +24,9 @@ from scheduler.policy.declaring import read_value
 from scheduler.policy.facts import AUTHORED, DECLARED
 from scheduler.policy.source import PolicyInvalidError, node_of
 from scheduler.services import campaigns
+
+#: Accounts that somebody may write for, by code, each with its mission.
+Writable = Mapping[str, tuple[Account, Mission]]
 
 _MOST_TARGETS: Final = 100
 #: A person may still be typing when the minute passes; the late rule judges the rest.
@@ -117,23 +121,93 @@ def require_future(post: Post, now: datetime) -> None:
         raise TimePastError("the window ends before the post is due")
 
 
+async def compose(
+    uow: UnitOfWork, actor: Actor, mission: Mission, writing: Writing, found: Writable
+) -> PostParts:
+    """A new post with all that hangs on it; nothing of it is in the database yet."""
+    post = Post(
+        mission_id=mission.id,
+        author_id=actor.person_id,
+        post_class="routine",
+        zone=mission.zone,
+        late_minutes=DEFAULT_LATE_MINUTES,
+        created_at=uow.now,
+        updated_at=uow.now,
+    )
+    await _write_post(uow, post, mission, writing)
+    codes, variants = writing.targets or (), writing.variants or {}
+    _refuse_many(codes)
+    _refuse_unwritable({*codes, *variants}, found)
+    targets = [(_plan(uow, post, found[code][0]), found[code][0]) for code in sorted(set(codes))]
+    _choose_languages(targets, writing.languages or {})
+    return PostParts(
+        post=post,
+        mission=mission,
+        texts=tuple(_build_texts(post, writing.texts or {})),
+        variants=tuple(_build_variants(post, variants, found)),
+        deliveries=tuple(targets),
+        editors=frozenset({actor.person_id}),
+        paths=frozenset({mission.path, *(found[code][1].path for code in codes)}),
+    )
+
+
+async def add_all(uow: UnitOfWork, actor: Actor, drafts: Sequence[PostParts]) -> None:
+    """Put composed posts into the database, in as many statements as one."""
+    uow.session.add_all(parts.post for parts in drafts)
+    await uow.session.flush()  # what hangs on them refers to them
+    for parts in drafts:
+        post = parts.post
+        uow.session.add(PostEditor(post_id=post.id, person_id=actor.person_id))
+        uow.session.add_all([*parts.texts, *parts.variants])
+        uow.session.add_all(delivery for delivery, _ in parts.deliveries)
+        detail: dict[str, JsonValue] = {"mission": str(post.mission_id), "class": post.post_class}
+        if post.import_ref is not None:
+            detail["ref"] = post.import_ref
+        subject: JsonObject = {"t": "post", "id": str(post.id), "rev": post.revision}
+        uow.record(Action.POST_DRAFT, subject, actor=actor, detail=detail)
+        for delivery, _ in parts.deliveries:
+            _record_plan(uow, actor, delivery, Action.DELIVERY_PLAN)
+    await uow.session.flush()
+
+
+async def find_writable(uow: UnitOfWork, actor: Actor, codes: Collection[str]) -> Writable:
+    """Of these accounts those of missions where the person may write: another mission's does not exist."""
+    if not codes:
+        return {}
+    return {
+        account.code: (account, mission)
+        for account, mission in await accounts.find_by_codes(uow, codes)
+        if actor.may(Permission.WRITE, mission.path, now=uow.now)
+    }
+
+
 async def write(
     uow: UnitOfWork, actor: Actor, post: Post, mission: Mission, writing: Writing
 ) -> None:
+    """Write over what the post says."""
+    await _write_post(uow, post, mission, writing)
+    found = await find_writable(uow, actor, {*(writing.targets or ()), *(writing.variants or {})})
+    if writing.texts is not None:
+        await uow.session.execute(delete(PostText).where(col(PostText.post_id) == post.id))
+        uow.session.add_all(_build_texts(post, writing.texts))
+    if writing.targets is not None:
+        await _replace_targets(uow, actor, post, writing.targets, found)
+    if writing.languages is not None:
+        parts = await posts.load_parts(uow, post)
+        _choose_languages(parts.deliveries, writing.languages)
+    if writing.variants is not None:
+        await uow.session.execute(delete(Variant).where(col(Variant.post_id) == post.id))
+        _refuse_unwritable(writing.variants, found)
+        uow.session.add_all(_build_variants(post, writing.variants, found))
+    await uow.session.flush()
+
+
+async def _write_post(uow: UnitOfWork, post: Post, mission: Mission, writing: Writing) -> None:
     _write_fields(post, writing)
     if writing.campaign is not None:
         await campaigns.choose(uow, post, mission, writing.campaign)
     if writing.when is not None:
         _set_time(post, mission, writing.when, uow.now)
-    if writing.texts is not None:
-        await _replace_texts(uow, post, writing.texts)
-    if writing.targets is not None:
-        await _replace_targets(uow, actor, post, writing.targets)
-    if writing.languages is not None:
-        await _choose_languages(uow, post, writing.languages)
-    if writing.variants is not None:
-        await _replace_variants(uow, actor, post, writing.variants)
-    await uow.session.flush()
 
 
 def _write_fields(post: Post, writing: Writing) -> None:
@@ -183,56 +257,59 @@ def _set_time(post: Post, mission: Mission, when: When, now: datetime) -> None:
     require_future(post, now)
 
 
-async def _replace_texts(
-    uow: UnitOfWork, post: Post, texts: dict[str, list[dict[str, Any]]]
-) -> None:
-    await uow.session.execute(delete(PostText).where(col(PostText.post_id) == post.id))
+def _build_texts(post: Post, texts: Mapping[str, list[dict[str, Any]]]) -> list[PostText]:
     for language, segments in texts.items():
         _check_segments(segments, f"texts.{language}")
-        uow.session.add(PostText(post_id=post.id, language=language, segments=segments))
+    return [
+        PostText(post_id=post.id, language=language, segments=segments)
+        for language, segments in sorted(texts.items())
+    ]
 
 
-async def _replace_variants(
-    uow: UnitOfWork, actor: Actor, post: Post, variants: dict[str, list[dict[str, Any]]]
-) -> None:
-    await uow.session.execute(delete(Variant).where(col(Variant.post_id) == post.id))
-    found = await _writable_accounts(uow, actor, tuple(variants))
+def _build_variants(
+    post: Post, variants: Mapping[str, list[dict[str, Any]]], found: Writable
+) -> list[Variant]:
+    built = []
     for code, segments in variants.items():
         _check_segments(segments, f"variants.{code}")
-        uow.session.add(Variant(post_id=post.id, account_id=found[code].id, segments=segments))
+        account = found[code][0]
+        built.append(Variant(post_id=post.id, account_id=account.id, segments=segments))
+    return sorted(built, key=lambda variant: variant.account_id)
 
 
 async def _replace_targets(
-    uow: UnitOfWork, actor: Actor, post: Post, codes: tuple[str, ...]
+    uow: UnitOfWork, actor: Actor, post: Post, codes: tuple[str, ...], found: Writable
 ) -> None:
-    if len(codes) > _MOST_TARGETS:
-        raise TargetsTooManyError(f"a post has at most {_MOST_TARGETS} accounts; write another")
-    wanted = await _writable_accounts(uow, actor, codes)
+    _refuse_many(codes)
+    _refuse_unwritable(codes, found)
     parts = await posts.load_parts(uow, post)
     there = {account.code: delivery for delivery, account in parts.deliveries}
-    for code in there.keys() - wanted.keys():
+    for code in there.keys() - set(codes):
         _record_plan(uow, actor, there[code], Action.DELIVERY_DROP)
         await uow.session.delete(there[code])
-    for code in sorted(wanted.keys() - there.keys()):
-        delivery = Delivery(
-            post_id=post.id,
-            account_id=wanted[code].id,
-            payload=b"[]",
-            progress={},
-            created_at=uow.now,
-            updated_at=uow.now,
-        )
+    for code in sorted(set(codes) - there.keys()):
+        delivery = _plan(uow, post, found[code][0])
         uow.session.add(delivery)
         _record_plan(uow, actor, delivery, Action.DELIVERY_PLAN)
     await uow.session.flush()
 
 
-async def _choose_languages(uow: UnitOfWork, post: Post, languages: dict[str, str]) -> None:
-    parts = await posts.load_parts(uow, post)
-    targets = {account.code: delivery for delivery, account in parts.deliveries}
-    if missing := languages.keys() - targets.keys():
+def _plan(uow: UnitOfWork, post: Post, account: Account) -> Delivery:
+    return Delivery(
+        post_id=post.id,
+        account_id=account.id,
+        payload=b"[]",
+        progress={},
+        created_at=uow.now,
+        updated_at=uow.now,
+    )
+
+
+def _choose_languages(targets: Iterable[posts.Target], languages: Mapping[str, str]) -> None:
+    by_code = {account.code: delivery for delivery, account in targets}
+    if missing := languages.keys() - by_code.keys():
         raise AccountUnknownError(f"{min(missing)} is not one of the post's accounts")
-    for code, delivery in targets.items():
+    for code, delivery in by_code.items():
         delivery.language = languages.get(code, "")
 
 
@@ -241,18 +318,14 @@ def _record_plan(uow: UnitOfWork, actor: Actor, delivery: Delivery, action: Acti
     uow.record(action, subject, actor=actor, detail={"account": str(delivery.account_id)})
 
 
-async def _writable_accounts(
-    uow: UnitOfWork, actor: Actor, codes: tuple[str, ...]
-) -> dict[str, Account]:
-    """Accounts of missions where the person may write; another mission's does not exist."""
-    found = {}
-    for account in await accounts.find_by_codes(uow, codes):
-        mission = await uow.session.get_one(Mission, account.mission_id)
-        if actor.may(Permission.WRITE, mission.path, now=uow.now):
-            found[account.code] = account
+def _refuse_many(codes: Collection[str]) -> None:
+    if len(codes) > _MOST_TARGETS:
+        raise TargetsTooManyError(f"a post has at most {_MOST_TARGETS} accounts; write another")
+
+
+def _refuse_unwritable(codes: Iterable[str], found: Writable) -> None:
     if missing := set(codes) - found.keys():
         raise AccountUnknownError(f"no account {min(missing)} that you may write for")
-    return found
 
 
 def _check_segments(segments: list[dict[str, Any]], field: str) -> None:

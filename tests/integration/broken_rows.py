@@ -31,6 +31,7 @@ BROKEN = {
     "ck_series_every": SERIES.format(every=0, until="'2027-02-01'", ended="NULL"),
     "ck_series_bounded": SERIES.format(every=1, until="NULL", ended="NULL"),
     "ck_series_ended": SERIES.format(every=1, until="'2027-02-01'", ended="created_at"),
+    "uq_post_import_ref": "UPDATE post SET import_ref = 'same'",
     "uq_occurrence_series_id": "INSERT INTO occurrence (post_id, series_id, day) "
     "SELECT id, (SELECT id FROM post ORDER BY id LIMIT 1), '2027-01-01' FROM post",
     "ck_audit_head_one_row": "UPDATE audit_head SET id = 2",

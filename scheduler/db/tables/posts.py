@@ -62,6 +62,8 @@ class Post(Base, table=True):
     submitted_at: datetime | None = time_or_none()
     #: When the first office that has not decided yet is late.
     answer_by: datetime | None = time_or_none()
+    #: What the list that it was imported from calls it: the same row makes no second post.
+    import_ref: str | None = None
     created_at: datetime = time()
     updated_at: datetime = time()
 
@@ -70,6 +72,7 @@ class Post(Base, table=True):
         CheckConstraint("state IN ('draft', 'cancelled') OR digest IS NOT NULL", "digest"),
         CheckConstraint("late_minutes >= 0", "late_minutes"),
         Index("ix_post_state", "state", "due_at"),
+        Index("uq_post_import_ref", "mission_id", "import_ref", unique=True),
     )
 
 
