@@ -42,7 +42,7 @@ class Server:
 
 async def measure(yard: Yard, count: int) -> tuple[Line, Line]:
     """Create so many posts and read as many pages; what is read is what was created."""
-    async with _chancery(yard) as server:
+    async with chancery(yard) as server:
         ours = [await _ask(yard, server, method, count) for method in ("POST", "GET")]
     with _limit(yard) as server:
         least = [await _ask(yard, server, method, count) for method in ("POST", "GET")]
@@ -78,7 +78,7 @@ async def _ask(yard: Yard, server: Server, method: str, count: int) -> tuple[flo
 
 
 @asynccontextmanager
-async def _chancery(yard: Yard) -> AsyncIterator[Server]:
+async def chancery(yard: Yard) -> AsyncIterator[Server]:
     order = seed.Order(count=0, due=0, rate=0, url=yard.url)
     await seed.seed(yard.settings, order)
     async with (

@@ -5,7 +5,7 @@ import hashlib
 import io
 import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import Any, Final
@@ -79,7 +79,19 @@ def read_lines(path: Path, *, mission: str | None, ministry: str | None) -> list
         found = list(_read_table(path.name, text, mission))
     if not found:
         raise RefusedError(f"{path} holds no post", "import_empty")
-    return found
+    return list(_mark_repeated(found))
+
+
+def _mark_repeated(lines: Sequence[Line]) -> Iterator[Line]:
+    """Here, because rows that are sent apart do not meet before the first is written."""
+    places: dict[tuple[object, str], str] = {}
+    for line in lines:
+        first = places.setdefault((line.body.get("mission"), line.ref), line.place)
+        if line.fault is None and first != line.place:
+            fault = ("ref_repeated", f"{first} is called so as well, or says the same")
+            yield replace(line, fault=fault)
+        else:
+            yield line
 
 
 def _line(place: str, ref: str, read: Callable[[], Body]) -> Line:

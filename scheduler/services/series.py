@@ -7,12 +7,10 @@ from uuid import UUID
 from zoneinfo import ZoneInfo
 
 from scheduler.audit.actions import Action
-from scheduler.canonical import JsonObject
 from scheduler.db import posts as rows
 from scheduler.db import series
 from scheduler.db.posts import PostParts, StaleStateError
 from scheduler.db.tables import (
-    Delivery,
     Occurrence,
     Post,
     PostEditor,
@@ -38,7 +36,13 @@ from scheduler.errors import InvalidError
 from scheduler.services import campaigns, posts
 from scheduler.services.posts import DeliveryStartedError
 from scheduler.services.postures import ReasonMissingError
-from scheduler.services.writing import AccountUnknownError, TimePastError, require_on_targets
+from scheduler.services.writing import (
+    AccountUnknownError,
+    TimePastError,
+    plan_delivery,
+    record_plan,
+    require_on_targets,
+)
 
 #: All are written in one transaction, which must not hold up what is being published.
 MOST_DELIVERIES: Final = 2000
@@ -206,18 +210,10 @@ def _write_one(uow: UnitOfWork, actor: Actor, parts: PostParts, made: Series, co
         },
     )
     for planned, account in parts.deliveries:
-        delivery = Delivery(
-            post_id=copy.id,
-            account_id=account.id,
-            language=planned.language,
-            payload=b"[]",
-            progress={},
-            created_at=uow.now,
-            updated_at=uow.now,
-        )
+        delivery = plan_delivery(uow, copy, account)
+        delivery.language = planned.language
         uow.session.add(delivery)
-        subject: JsonObject = {"t": "delivery", "id": str(delivery.id), "post": str(copy.id)}
-        uow.record(Action.DELIVERY_PLAN, subject, actor=actor, detail={"account": str(account.id)})
+        record_plan(uow, actor, delivery, Action.DELIVERY_PLAN)
 
 
 def _copy(actor: Actor, source: Post, made: Series, moment: Moment, now: datetime) -> Post:

@@ -138,7 +138,9 @@ async def compose(
     codes, variants = writing.targets or (), writing.variants or {}
     _refuse_many(codes)
     _refuse_unwritable({*codes, *variants}, found)
-    targets = [(_plan(uow, post, found[code][0]), found[code][0]) for code in sorted(set(codes))]
+    targets = [
+        (plan_delivery(uow, post, found[code][0]), found[code][0]) for code in sorted(set(codes))
+    ]
     _choose_languages(targets, writing.languages or {})
     return PostParts(
         post=post,
@@ -166,7 +168,7 @@ async def add_all(uow: UnitOfWork, actor: Actor, drafts: Sequence[PostParts]) ->
         subject: JsonObject = {"t": "post", "id": str(post.id), "rev": post.revision}
         uow.record(Action.POST_DRAFT, subject, actor=actor, detail=detail)
         for delivery, _ in parts.deliveries:
-            _record_plan(uow, actor, delivery, Action.DELIVERY_PLAN)
+            record_plan(uow, actor, delivery, Action.DELIVERY_PLAN)
     await uow.session.flush()
 
 
@@ -285,16 +287,16 @@ async def _replace_targets(
     parts = await posts.load_parts(uow, post)
     there = {account.code: delivery for delivery, account in parts.deliveries}
     for code in there.keys() - set(codes):
-        _record_plan(uow, actor, there[code], Action.DELIVERY_DROP)
+        record_plan(uow, actor, there[code], Action.DELIVERY_DROP)
         await uow.session.delete(there[code])
     for code in sorted(set(codes) - there.keys()):
-        delivery = _plan(uow, post, found[code][0])
+        delivery = plan_delivery(uow, post, found[code][0])
         uow.session.add(delivery)
-        _record_plan(uow, actor, delivery, Action.DELIVERY_PLAN)
+        record_plan(uow, actor, delivery, Action.DELIVERY_PLAN)
     await uow.session.flush()
 
 
-def _plan(uow: UnitOfWork, post: Post, account: Account) -> Delivery:
+def plan_delivery(uow: UnitOfWork, post: Post, account: Account) -> Delivery:
     return Delivery(
         post_id=post.id,
         account_id=account.id,
@@ -313,7 +315,7 @@ def _choose_languages(targets: Iterable[posts.Target], languages: Mapping[str, s
         delivery.language = languages.get(code, "")
 
 
-def _record_plan(uow: UnitOfWork, actor: Actor, delivery: Delivery, action: Action) -> None:
+def record_plan(uow: UnitOfWork, actor: Actor, delivery: Delivery, action: Action) -> None:
     subject: JsonObject = {"t": "delivery", "id": str(delivery.id), "post": str(delivery.post_id)}
     uow.record(action, subject, actor=actor, detail={"account": str(delivery.account_id)})
 

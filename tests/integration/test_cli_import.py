@@ -56,6 +56,7 @@ def test_while_a_row_is_refused_nothing_is_written(karvenia: Karvenia) -> None:
     rows[20] = "2090-03-28T09:00,hq.mastodon,late,soon,"
     rows[30] = "2090-03-28T09:00,hq.mastodon,malformed,,No zone!"
     rows[40] = ",hq.mastodon,no time,,Europe/Ljubljana"
+    rows[41] = rows[59]
     rows[50] = "2020-03-28T09:00,hq.mastodon,over,,"
     table = _write(officer, "faults.csv", "\n".join(rows))
     assert officer.refusal("import", table, "--mission=krv.hq") == "rows_refused"
@@ -71,8 +72,9 @@ def test_while_a_row_is_refused_nothing_is_written(karvenia: Karvenia) -> None:
         "line 31": "body_invalid",
         "line 41": "cell_missing",
         "line 51": "time_past",
+        "line 60": "ref_repeated",
     }
-    assert (told["written"], told["drafted"], _count(officer)) == (False, 55, before)
+    assert (told["written"], told["drafted"], _count(officer)) == (False, 54, before)
 
 
 @pytest.mark.parametrize(
