@@ -41,6 +41,7 @@ Item = dict[str, Any]
 @click.option("--mission", help="Whose posts they are, where a row does not say so.")
 @click.option("--ministry", help="Whose posts of a scenario file to take.")
 @click.option("--dry-run", is_flag=True, help="Only report; write nothing.")
+@click.option("--skip-refused", is_flag=True, help="Draft the other rows all the same.")
 @limit_option
 @json_option
 @needs_api
@@ -50,14 +51,16 @@ def import_(
     *,
     file: Path,
     dry_run: bool,
+    skip_refused: bool,
     limit: int,
     as_json: bool,
     **owner: str | None,
 ) -> None:
     """Draft the posts of a table (CSV) or of a scenario file (.json); you are their author.
 
-    Every row is checked first, and nothing is written while one is refused. What a draft still lacks, and what the
-    policy says of it, is reported and can be mended later. Run it again after a cut: no row is drafted twice.
+    Every row is checked first, and nothing is written while one is refused, unless you skip those. What a draft still
+    lacks, and what the policy says of it, is reported and can be mended later. Run it again after a cut: no row is
+    drafted twice.
 
     Example: chancery import spring.csv --mission krv.hq --dry-run
 
@@ -66,7 +69,7 @@ def import_(
     lines = read_lines(file, mission=owner["mission"], ministry=owner["ministry"])
     items = _send_all(api, lines, "checking the posts", only_try=True)
     refused = _count(items)["refused"]
-    written = not (dry_run or refused)
+    written = not dry_run and (skip_refused or not refused)
     if written:
         items = _send_all(api, lines, "drafting the posts", only_try=False)
         refused = _count(items)["refused"]

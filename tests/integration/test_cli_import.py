@@ -138,3 +138,13 @@ def test_a_scenarios_posts_are_imported_and_what_a_draft_cannot_carry_is_named(
     assert (shown["mission"], shown["facts"]) == ("krv.hq", {"topic": "spring"})
     assert [each["text"] for each in shown["texts"]["en"]] == [POST["text"], *POST["thread"]]
     assert shown["when"]["due_at"] == "2090-06-27T07:00:00Z"
+
+
+def test_with_the_refused_rows_skipped_the_others_are_drafted(karvenia: Karvenia) -> None:
+    officer = karvenia["hocevar"]
+    before = _count(officer)
+    two = _write(officer, "two.csv", "mission,to\nkrv.hq,nothing\nkrv.hq,hq.mastodon\n")
+    assert officer.refusal("import", two, "--skip-refused", "--dry-run") == "rows_refused"
+    assert _count(officer) == before
+    assert officer.refusal("import", two, "--skip-refused") == "rows_refused"
+    assert _count(officer) == before + 1
