@@ -307,7 +307,16 @@ def activate(api: Api, *, folder: Path, as_json: bool) -> None:
     """
     found = api.post("/policy", {"files": read_policy(folder)})
     show_fields(found, _ACTIVATED, as_json=as_json)
-    if found["state"] == "proposed" and not as_json:
+    if as_json:
+        return
+    for each in found["vacancies"]:
+        offices = " or ".join(each["offices"])
+        click.echo(
+            f"Nobody is {offices}, whom {each['asked_by']} asks: such posts will wait. "
+            "An admin fills an office with `chancery grant add --office`.",
+            err=True,
+        )
+    if found["state"] == "proposed":
         click.echo(
             "It is not in force yet: another admin has to run the same command within a week. "
             "They find it with `chancery policy proposals`.",

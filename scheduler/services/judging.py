@@ -16,7 +16,7 @@ from scheduler.policy.clearance import ONE_SUPERVISOR, Mode, Step
 from scheduler.policy.declaring import read_value
 from scheduler.policy.evaluation import Finding, Outcome, Row, explain
 from scheduler.policy.facts import DECLARED, PostFacts, TextFact, Value
-from scheduler.policy.rules import Effect, Policy
+from scheduler.policy.rules import Effect, Policy, Rule
 from scheduler.policy.source import node_of
 from scheduler.policy.workflows import DEFAULT, BreakGlass, Workflow, find_workflow
 from scheduler.services.rendering import language_for
@@ -74,15 +74,23 @@ class Judgement:
             return [_clear(each, finding.rule) for each in offices if each != _AUTHOR]
         if finding.effect is not Effect.REQUIRE:
             return ()
-        offices = _offices(finding.approver)
-        return [_clear(each, finding.rule) for each in offices] or [
-            replace(ONE_SUPERVISOR, rule=finding.rule)
-        ]
+        return _require(finding.approver, finding.rule)
 
 
 def _offices(told: str) -> list[str]:
     """The offices that stand in a rule as `protocol + desk_officer`: all of them are asked."""
     return [each.strip() for each in told.split("+") if each.strip()]
+
+
+def find_required(rule: Rule) -> Sequence[Step]:
+    """The decisions that the rule asks for where it applies; what lets a block pass is asked for only by an author."""
+    return _require(rule.approver, rule.id) if rule.effect is Effect.REQUIRE else ()
+
+
+def _require(approver: str, rule: str) -> list[Step]:
+    """Of every office that is named, else of one more supervisor."""
+    asked = [_clear(each, rule) for each in _offices(approver)]
+    return asked or [replace(ONE_SUPERVISOR, rule=rule)]
 
 
 def _clear(office: str, rule: str) -> Step:

@@ -16,6 +16,7 @@ from scheduler.policy.bundle import open_policy
 from scheduler.policy.lists import fold_value
 from scheduler.policy.registries import Registries, find_changed_lines
 from scheduler.services.installation import insert_policy
+from scheduler.services.offices import Vacancy, find_vacancies
 from scheduler.services.people import SecondAdminError
 from scheduler.services.posts import reopen
 from scheduler.services.scope import require_at_the_top
@@ -35,6 +36,7 @@ class Activation:
     proposal: PolicyProposal
     active: PolicyVersion | None = None
     reopened: tuple[Post, ...] = ()  #: cited a line-to-take that is another now
+    vacancies: tuple[Vacancy, ...] = ()  #: what nobody could answer
 
 
 async def get_active(uow: UnitOfWork) -> PolicyVersion:
@@ -67,6 +69,7 @@ async def activate(uow: UnitOfWork, actor: Actor, body: bytes) -> Activation:
     """
     await require_at_the_top(uow, actor, Permission.MANAGE)
     policy = open_policy(body)
+    vacancies = await find_vacancies(uow, policy)
     await rules.enter_gate(uow, exclusive=True)
     before = await rules.find_policy(uow)
     if before is not None and policy.digest == before.digest:
@@ -80,12 +83,14 @@ async def activate(uow: UnitOfWork, actor: Actor, body: bytes) -> Activation:
             active = insert_policy(uow, body, at=at, actor=actor, proposal=proposal)
             old = Registries() if before is None else open_policy(before.body).registries
             reopened = await _reopen(uow, actor, find_changed_lines(old, policy.registries))
-            return Activation(proposal=proposal, active=active, reopened=reopened)
+            return Activation(
+                proposal=proposal, active=active, reopened=reopened, vacancies=vacancies
+            )
     if any(each.proposed_by == actor.person_id for each in waiting):
         raise SecondAdminError(
             "you have proposed it: another admin has to run `chancery policy activate` with the same files"
         )
-    return Activation(proposal=await _propose(uow, actor, body))
+    return Activation(proposal=await _propose(uow, actor, body), vacancies=vacancies)
 
 
 async def _next_instant(uow: UnitOfWork) -> datetime:

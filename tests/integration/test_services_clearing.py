@@ -10,7 +10,7 @@ from scheduler.db.tables import Approval, Post
 from scheduler.domain.people import Role
 from scheduler.policy.bundle import pack
 from scheduler.policy.clearance import Mode
-from scheduler.services import critical_path, people, posts
+from scheduler.services import critical_path, people, policies, posts
 from scheduler.services.people import NewGrant
 from scheduler.services.release import Clearance, Obstacle
 from tests.integration.clearing_fixtures import (
@@ -293,3 +293,36 @@ async def test_a_new_revision_is_cleared_anew(own: World) -> None:
         back = await posts.withdraw(uow, actor, post.id)
         await uow.session.refresh(back)
     assert (await find_standing(own, await send(own, back))).decisions == ()
+
+
+async def test_offices_that_nobody_holds_are_named_to_both_admins(own: World) -> None:
+    def name(done: policies.Activation) -> set[tuple[str, str]]:
+        return {(" or ".join(each.offices), each.asked_by) for each in done.vacancies}
+
+    body = pack({"policy.yaml": POLICY})
+    async with own.as_("bizjak") as (uow, actor):
+        proposed = await policies.activate(uow, actor, body)
+    assert name(proposed) == {
+        ("desk", "workflow statement"),
+        ("duty or press", "workflow statement"),
+        ("minister", "workflow statement"),
+        ("desk", "rule rail"),
+        ("protocol", "rule rail"),
+    }
+    for code, (role, office) in OFFICES.items():
+        if office != "press":
+            await appoint(own, code, role, office)
+    await revoke(own, "furlan")
+    async with own.as_("oblak") as (uow, actor):
+        active = await policies.activate(uow, actor, body)
+    assert active.active is not None
+    assert name(active) == {("protocol", "rule rail")}
+
+
+async def test_a_clearer_does_not_hold_an_office_that_has_to_approve(own: World) -> None:
+    for code in ("pogacnik", "furlan"):
+        await appoint(own, code, Role.CLEARER, "minister" if code == "furlan" else "desk")
+    async with own.as_("bizjak") as (uow, actor):
+        done = await policies.activate(uow, actor, pack({"policy.yaml": POLICY}))
+    assert ("minister",) in {each.offices for each in done.vacancies}
+    assert ("desk",) not in {each.offices for each in done.vacancies}

@@ -108,6 +108,13 @@ class ProposedFiles(Answer):
     files: dict[str, str]
 
 
+class VacancyAnswer(Answer):
+    """Offices of which nobody holds any: what they are asked about waits."""
+
+    offices: list[str]
+    asked_by: str
+
+
 class ActivationAnswer(Answer):
     """Whether the policy is in force, or waits for a second admin to ask for the same."""
 
@@ -116,6 +123,7 @@ class ActivationAnswer(Answer):
     digest: str
     since: datetime
     reopened: list[UUID]
+    vacancies: list[VacancyAnswer]
 
 
 class CheckAnswer(Answer):
@@ -165,6 +173,10 @@ async def activate_policy(step: Step, body: PolicyBody) -> ActivationAnswer:
         digest=proposal.digest,
         since=proposal.proposed_at if active is None else active.activated_at,
         reopened=[post.id for post in done.reopened],
+        vacancies=[
+            VacancyAnswer(offices=list(each.offices), asked_by=each.asked_by)
+            for each in done.vacancies
+        ],
     )
 
 
