@@ -33,6 +33,7 @@ _FAMILIES: Final = ("text", "variant", "language", "fact")
 _WORDS: Final = {"yes": True, "true": True, "no": False, "false": False}
 #: A spreadsheet cell of this length is a mistake; csv's own limit is lower than what a thread may need.
 _MAX_CELL: Final = 1 << 20
+_MAX_BYTES: Final = 64 << 20
 #: Members of a scenario's post that a draft carries, or that only describe it. A post with others is refused, by name.
 _CARRIED: Final = frozenset(
     {
@@ -72,6 +73,9 @@ def read_lines(path: Path, *, mission: str | None, ministry: str | None) -> list
         RefusedError: the file as a whole cannot be read; nothing was sent.
         PolicyInvalidError: not of a scenario's form.
     """
+    if path.stat().st_size > _MAX_BYTES:
+        message = f"{path} is larger than {_MAX_BYTES >> 20} MiB; cut it into several"
+        raise RefusedError(message, "file_too_large")
     text = read_text(path)
     if path.suffix.lower() == ".json":
         found = list(_read_posts(read_scenario(path.name, text), ministry))

@@ -148,3 +148,10 @@ def test_with_the_refused_rows_skipped_the_others_are_drafted(karvenia: Karvenia
     assert _count(officer) == before
     assert officer.refusal("import", two, "--skip-refused") == "rows_refused"
     assert _count(officer) == before + 1
+
+
+def test_a_file_beyond_all_lists_is_refused_before_it_is_read(karvenia: Karvenia) -> None:
+    path = _write(karvenia["hocevar"], "huge.csv", "mission,to\n")
+    with path.open("r+b") as file:
+        file.truncate(65 << 20)
+    assert karvenia["hocevar"].refusal("import", path) == "file_too_large"

@@ -108,5 +108,5 @@ async def test_a_refused_token_connects_nothing_and_pauses_what_was_connected(si
     assert (waiting.state, waiting.remote_id) == ("ready", None)
     assert waiting.reason.startswith("token_rejected: ")
     async with site.world.app.open_uow.read() as uow:
-        [account] = await account_rows.find_by_codes(uow, ["hq.site"])
+        [(account, _)] = await account_rows.find_by_codes(uow, ["hq.site"])
         assert account.state == "paused"
