@@ -25,7 +25,7 @@ from tests.support.processes import WebProcess
 
 _CLIENTS: Final = 8
 _PATH: Final = "/api/v1/posts"
-_POST: Final = {
+POST: Final = {
     "mission": "krv.hq",
     "texts": {"en": [{"text": seed.TEXT}]},
     "targets": ["lane1", "lane2"],
@@ -62,7 +62,7 @@ async def _ask(yard: Yard, server: Server, method: str, count: int) -> tuple[flo
 
         async def client() -> None:
             for _ in range(count // _CLIENTS):
-                body = _POST if method == "POST" else None
+                body = POST if method == "POST" else None
                 key = {"Idempotency-Key": str(uuid4())} if body else {}
                 async with http.request(method, _PATH, json=body, headers=key) as answer:
                     if answer.status not in {200, 201}:

@@ -19,7 +19,7 @@ import aiohttp
 import click
 
 from bench import seed
-from bench.answering import Server, chancery
+from bench.answering import POST, Server, chancery
 from bench.line import Line
 from bench.yard import yard
 from scheduler.logs import configure_logs
@@ -51,17 +51,11 @@ async def _import(server: Server, path: Path) -> tuple[float, dict[str, Any]]:
 
 async def _draft_singly(server: Server) -> float:
     """Seconds a post."""
-    body = {
-        "mission": "krv.hq",
-        "texts": {"en": [{"text": seed.TEXT}]},
-        "targets": ["lane1", "lane2"],
-        "when": {"local": "2090-06-01T09:00", "zone": "UTC"},
-    }
     headers = {"Authorization": f"Bearer {server.token}"}
     began = time.perf_counter()
     async with aiohttp.ClientSession(server.url, headers=headers, raise_for_status=True) as http:
         for _ in range(_SAMPLE):
-            async with http.post("/api/v1/posts", json=body) as answer:
+            async with http.post("/api/v1/posts", json=POST) as answer:
                 await answer.read()
     return (time.perf_counter() - began) / _SAMPLE
 

@@ -19,7 +19,7 @@ from scheduler.commands.printing import (
 )
 from scheduler.commands.refusals import RefusedError
 
-_MOST_ROWS: Final = 50
+_MOST_ROWS: Final = 50  #: of one request, as the API has it
 _MOST_LETTERS: Final = 200_000  #: of the rows of one request, well below what the API reads
 #: One row that is not of the API's form makes it refuse all rows of a request.
 _MALFORMED: Final = frozenset(

@@ -5,12 +5,13 @@ from dataclasses import dataclass
 from enum import StrEnum
 from uuid import UUID
 
+from scheduler.audit.actions import Action
 from scheduler.db import missions, posts, rules
 from scheduler.db.posts import PostParts
 from scheduler.db.tables import Mission
 from scheduler.db.uow import UnitOfWork
 from scheduler.domain.people import Actor, Permission
-from scheduler.errors import ChanceryError, ConflictError, NotFoundError
+from scheduler.errors import ChanceryError, ConflictError, ForbiddenError, NotFoundError
 from scheduler.policy.bundle import open_policy
 from scheduler.policy.evaluation import Finding
 from scheduler.services import judging, writing
@@ -84,7 +85,7 @@ async def bring_in(
         try:
             parts = await _compose(uow, actor, row, known, drafts)
         except ChanceryError as exc:
-            brought.append(Brought(ref=row.ref, fate=Fate.REFUSED, refusal=exc))
+            brought.append(_refuse(uow, actor, row, exc))
             continue
         drafts[parts.post.mission_id, row.ref] = parts
         _, flaws = await find_flaws(uow, kit, parts)
@@ -101,6 +102,19 @@ async def bring_in(
     if not only_try:
         await writing.add_all(uow, actor, list(drafts.values()))
     return brought
+
+
+def _refuse(uow: UnitOfWork, actor: Actor, row: Row, exc: ChanceryError) -> Brought:
+    """Who tries what they may not is put on record, as with a single draft."""
+    if isinstance(exc, ForbiddenError):
+        uow.record(
+            Action.ACCESS_DENIED,
+            {"t": "person", "id": str(actor.person_id)},
+            actor=actor,
+            detail={"code": exc.code, "tried": f"import to {row.mission}"},
+            refused=True,
+        )
+    return Brought(ref=row.ref, fate=Fate.REFUSED, refusal=exc)
 
 
 async def _look_up(uow: UnitOfWork, actor: Actor, rows: Sequence[Row]) -> _Known:

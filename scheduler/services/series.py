@@ -1,6 +1,6 @@
 """Recurring posts: a rule makes copies of a post, and each copy is a post with a decision of its own."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import date, datetime, timedelta
 from typing import Final
 from uuid import UUID
@@ -13,7 +13,6 @@ from scheduler.db.posts import PostParts, StaleStateError
 from scheduler.db.tables import (
     Occurrence,
     Post,
-    PostEditor,
     PostText,
     Series,
     Variant,
@@ -39,8 +38,8 @@ from scheduler.services.postures import ReasonMissingError
 from scheduler.services.writing import (
     AccountUnknownError,
     TimePastError,
+    add_all,
     plan_delivery,
-    record_plan,
     require_on_targets,
 )
 
@@ -178,42 +177,38 @@ async def _write_all(
             "posts": len(moments),
         },
     )
-    copies = [_copy(actor, parts.post, made, moment, uow.now) for moment in moments]
-    uow.session.add_all(copies)
-    await uow.session.flush()  # what refers to them comes after them
-    for copy, moment in zip(copies, moments, strict=True):
-        day = moment.day.isoformat()
-        uow.session.add(Occurrence(post_id=copy.id, series_id=made.id, day=day))
-        uow.session.add_all(PostEditor(post_id=copy.id, person_id=each) for each in editors)
-        _write_one(uow, actor, parts, made, copy)
+    copies = [
+        _copy_parts(uow, parts, _copy(actor, parts.post, made, moment, uow.now), editors)
+        for moment in moments
+    ]
+    await add_all(uow, actor, copies, detail={"series": str(made.id)})
+    uow.session.add_all(
+        Occurrence(post_id=copy.post.id, series_id=made.id, day=moment.day.isoformat())
+        for copy, moment in zip(copies, moments, strict=True)
+    )
     await uow.session.flush()
 
 
-def _write_one(uow: UnitOfWork, actor: Actor, parts: PostParts, made: Series, copy: Post) -> None:
-    """What hangs on one copy, and its records."""
-    uow.session.add_all(
-        PostText(post_id=copy.id, language=each.language, segments=each.segments)
-        for each in parts.texts
+def _copy_parts(
+    uow: UnitOfWork, parts: PostParts, copy: Post, editors: frozenset[UUID]
+) -> PostParts:
+    return replace(
+        parts,
+        post=copy,
+        texts=tuple(
+            PostText(post_id=copy.id, language=each.language, segments=each.segments)
+            for each in parts.texts
+        ),
+        variants=tuple(
+            Variant(post_id=copy.id, account_id=each.account_id, segments=each.segments)
+            for each in parts.variants
+        ),
+        deliveries=tuple(
+            (plan_delivery(uow, copy, account, planned.language), account)
+            for planned, account in parts.deliveries
+        ),
+        editors=editors,
     )
-    uow.session.add_all(
-        Variant(post_id=copy.id, account_id=each.account_id, segments=each.segments)
-        for each in parts.variants
-    )
-    uow.record(
-        Action.POST_DRAFT,
-        {"t": "post", "id": str(copy.id), "rev": copy.revision},
-        actor=actor,
-        detail={
-            "mission": str(copy.mission_id),
-            "class": copy.post_class,
-            "series": str(made.id),
-        },
-    )
-    for planned, account in parts.deliveries:
-        delivery = plan_delivery(uow, copy, account)
-        delivery.language = planned.language
-        uow.session.add(delivery)
-        record_plan(uow, actor, delivery, Action.DELIVERY_PLAN)
 
 
 def _copy(actor: Actor, source: Post, made: Series, moment: Moment, now: datetime) -> Post:
@@ -235,6 +230,7 @@ def _copy(actor: Actor, source: Post, made: Series, moment: Moment, now: datetim
         schedule_on_approval=source.schedule_on_approval,
         link_card=source.link_card,
         campaign_id=source.campaign_id,
+        facts=source.facts,
         created_at=now,
         updated_at=now,
     )

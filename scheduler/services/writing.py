@@ -3,6 +3,7 @@
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from types import MappingProxyType
 from typing import Any, Final
 
 from sqlalchemy import delete
@@ -153,22 +154,28 @@ async def compose(
     )
 
 
-async def add_all(uow: UnitOfWork, actor: Actor, drafts: Sequence[PostParts]) -> None:
-    """Put composed posts into the database, in as many statements as one."""
+async def add_all(
+    uow: UnitOfWork,
+    actor: Actor,
+    drafts: Sequence[PostParts],
+    *,
+    detail: JsonObject = MappingProxyType({}),
+) -> None:
+    """Put composed posts into the database, in as many statements as one; `detail` is for the record of each."""
     uow.session.add_all(parts.post for parts in drafts)
     await uow.session.flush()  # what hangs on them refers to them
     for parts in drafts:
         post = parts.post
-        uow.session.add(PostEditor(post_id=post.id, person_id=actor.person_id))
+        uow.session.add_all(PostEditor(post_id=post.id, person_id=each) for each in parts.editors)
         uow.session.add_all([*parts.texts, *parts.variants])
         uow.session.add_all(delivery for delivery, _ in parts.deliveries)
-        detail: dict[str, JsonValue] = {"mission": str(post.mission_id), "class": post.post_class}
+        told: dict[str, JsonValue] = {"mission": str(post.mission_id), "class": post.post_class}
         if post.import_ref is not None:
-            detail["ref"] = post.import_ref
+            told["ref"] = post.import_ref
         subject: JsonObject = {"t": "post", "id": str(post.id), "rev": post.revision}
-        uow.record(Action.POST_DRAFT, subject, actor=actor, detail=detail)
+        uow.record(Action.POST_DRAFT, subject, actor=actor, detail={**told, **detail})
         for delivery, _ in parts.deliveries:
-            record_plan(uow, actor, delivery, Action.DELIVERY_PLAN)
+            _record_plan(uow, actor, delivery, Action.DELIVERY_PLAN)
     await uow.session.flush()
 
 
@@ -287,19 +294,21 @@ async def _replace_targets(
     parts = await posts.load_parts(uow, post)
     there = {account.code: delivery for delivery, account in parts.deliveries}
     for code in there.keys() - set(codes):
-        record_plan(uow, actor, there[code], Action.DELIVERY_DROP)
+        _record_plan(uow, actor, there[code], Action.DELIVERY_DROP)
         await uow.session.delete(there[code])
     for code in sorted(set(codes) - there.keys()):
         delivery = plan_delivery(uow, post, found[code][0])
         uow.session.add(delivery)
-        record_plan(uow, actor, delivery, Action.DELIVERY_PLAN)
+        _record_plan(uow, actor, delivery, Action.DELIVERY_PLAN)
     await uow.session.flush()
 
 
-def plan_delivery(uow: UnitOfWork, post: Post, account: Account) -> Delivery:
+def plan_delivery(uow: UnitOfWork, post: Post, account: Account, language: str = "") -> Delivery:
+    """The delivery of a draft on one account; not in the database yet."""
     return Delivery(
         post_id=post.id,
         account_id=account.id,
+        language=language,
         payload=b"[]",
         progress={},
         created_at=uow.now,
@@ -315,7 +324,7 @@ def _choose_languages(targets: Iterable[posts.Target], languages: Mapping[str, s
         delivery.language = languages.get(code, "")
 
 
-def record_plan(uow: UnitOfWork, actor: Actor, delivery: Delivery, action: Action) -> None:
+def _record_plan(uow: UnitOfWork, actor: Actor, delivery: Delivery, action: Action) -> None:
     subject: JsonObject = {"t": "delivery", "id": str(delivery.id), "post": str(delivery.post_id)}
     uow.record(action, subject, actor=actor, detail={"account": str(delivery.account_id)})
 

@@ -1,11 +1,12 @@
 """Posts from a list over HTTP: tried, drafted once, refused row by row."""
 
+import json
 from typing import Any
 
 from sqlalchemy import func
-from sqlmodel import select
+from sqlmodel import col, select
 
-from scheduler.db.tables import Delivery, Post
+from scheduler.db.tables import AuditOutbox, Delivery, Post
 from tests.integration.api_fixtures import Api, api_fixture, site_fixture  # noqa: F401 - fixtures go by name
 
 TEXTS = {"en": [{"text": "Good morning from Lipovec!", "media": []}]}
@@ -102,6 +103,10 @@ async def test_what_a_draft_lacks_and_what_the_policy_says_is_told(api: Api) -> 
 async def test_only_who_writes_for_the_mission_imports_its_posts(api: Api) -> None:
     [seen] = await _import(api, _row("s1"), by="mlakar")
     assert seen["refusal"]["code"] == "permission_denied"
+    async with api.world.app.open_uow.read() as uow:
+        query = select(AuditOutbox).order_by(col(AuditOutbox.id).desc())
+        last = json.loads((await uow.session.scalars(query)).first().body)
+    assert (last["act"], last["d"]["tried"]) == ("access.denied", "import to krv.hq")
     [unseen] = await _import(api, _row("s1"), by="olena")
     assert unseen["refusal"]["code"] == "not_found"
 

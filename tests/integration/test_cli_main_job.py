@@ -224,6 +224,8 @@ def test_a_policy_is_tried_and_activated_by_an_admin(karvenia: Karvenia, tmp_pat
     rule = (
         "rules:\n  - id: kyiv\n    title: The city is Kyiv\n    effect: block\n    when: {text: {has: [Kiev]}}\n"
         "    message: The city is Kyiv in English.\n    fix: Write Kyiv.\n"
+        "  - {id: pier, title: Pier, effect: require, approver: harbour, when: {text: {has: [pier]}},\n"
+        "     message: The pier is mentioned., fix: Ask the harbour.}\n"
     )
     file.write_text(current.replace("2027.01.2", "2027.02.1").replace("rules:\n", rule))
     text = ("policy", "try", "--language=en", "--text=Our ambassador in Kiev")
@@ -232,7 +234,9 @@ def test_a_policy_is_tried_and_activated_by_an_admin(karvenia: Karvenia, tmp_pat
     assert officer.refusal(*text, "--policy", file) == "policy_blocked"
     assert "+  - id: kyiv" in officer.ask("policy", "diff", file, "--files")
     assert officer.refusal("policy", "activate", file) == "permission_denied"
-    assert admin.ask("policy", "activate", file)["state"] == "proposed"
+    proposing = admin.run("policy", "activate", file)
+    assert proposing.returncode == 0
+    assert "Nobody is harbour, whom rule pier asks" in proposing.stderr
     assert admin.refusal("policy", "activate", file) == "second_admin_needed"
     [waiting] = karvenia["oblak"].ask("policy", "proposals")
     proposed = tmp_path / "proposed"

@@ -76,9 +76,10 @@ RICH: dict[str, Any] = {
     "languages": {"hq.mastodon": "sl"},
     "link_card": {"uri": "https://karvenia.example", "title": "Week", "description": ""},
     "schedule_on_approval": False,
+    "facts": {"topic": "rail", "line.id": "line.rail"},
     "when": When(local=None, zone=ZONE, late_minutes=45),
 }
-SAME = ("title", "post_class", "zone", "late_minutes", "link_card", "schedule_on_approval")
+SAME = ("title", "post_class", "zone", "late_minutes", "link_card", "schedule_on_approval", "facts")
 
 
 async def _hanging_on(world: World, post: Post) -> list[list[str]]:

@@ -26,10 +26,7 @@ FOCUS = {
 #: What must tell of it; a broken rule may show in several ways.
 CAUGHT_BY = {
     "R1": {"I1", "I2"},
-    "R2": {
-        "I1",
-        "I2",
-    },  # it leaves after a look has shown it absent: twice public, or while it is held
+    "R2": {"I1", "I2"},  # it leaves after a look has shown it absent: twice, or while held
     "R3": {"I1", "R6"},
     "R4": {"I1"},
     "R5": {"R5", "I2", "I6"},

@@ -3,12 +3,12 @@
 from typing import Annotated, Final
 from uuid import UUID
 
-from pydantic import AfterValidator, Field, StringConstraints
+from pydantic import Field
 
 from scheduler.db.rules import PolicyChangedError
-from scheduler.domain.text import check_text
 from scheduler.services import importing
 from scheduler.services.importing import Brought, Fate, Row
+from scheduler.web.api.fields import Name
 from scheduler.web.api.post_answers import FindingAnswer, ProblemAnswer
 from scheduler.web.api.post_forms import DraftBody
 from scheduler.web.parsing import Input
@@ -17,17 +17,10 @@ from scheduler.web.routing import Answer, Route, Step, post
 MOST_ROWS: Final = 50
 
 
-def _clean(text: str) -> str:
-    check_text(text, "ref")
-    return text
-
-
-#: What the list calls the row; the same name of the same mission is the same post.
-Ref = Annotated[str, StringConstraints(pattern=r"^\S([^\n\t]{0,98}\S)?$"), AfterValidator(_clean)]
-
-
 class ImportRow(DraftBody):
-    ref: Ref
+    """`ref`: what the list calls the row; the same name of the same mission is the same post."""
+
+    ref: Annotated[Name, Field(max_length=100)]
 
 
 class ImportBody(Input):
